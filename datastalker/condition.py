@@ -1,0 +1,136 @@
+"""`when:`, the condition that any stage or sink may carry. What does not meet it passes by.
+
+    when: {type: frame, kind: [BEACON, PROBE_RESP]}        # equal; a list: one of these
+    when: {signal_dbm: {gte: -70}, ssid: {matches: "^guest"}}
+    when: {sensor: {not: lab}, ta_oui: {exists: true}}
+
+All parts must hold. Comparisons: equals, in, not, matches (regular expression, searched), gt, gte,
+lt, lte, exists. A field that is null meets only `equals: null` (or null in a list), `not` something,
+and `exists: false`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from datastalker.message import FIELDS, KIND_NAMES, Message
+from datastalker.options import Path, Report, suggest
+
+Predicate = Callable[[Message], bool]
+Test = Callable[[Any], bool]
+
+_CONTRACT = {name: field for fields in FIELDS.values() for name, field in fields.items()}
+_COMPARISONS: dict[str, Callable[[Any], Test]] = {
+    "equals": lambda wanted: lambda value: bool(value == wanted),
+    "in": lambda wanted: lambda value: value in wanted,
+    "not": lambda wanted: lambda value: value not in wanted,
+    "matches": lambda wanted: lambda value: isinstance(value, str) and bool(wanted.search(value)),
+    "gt": lambda wanted: lambda value: _is_number(value) and value > wanted,
+    "gte": lambda wanted: lambda value: _is_number(value) and value >= wanted,
+    "lt": lambda wanted: lambda value: _is_number(value) and value < wanted,
+    "lte": lambda wanted: lambda value: _is_number(value) and value <= wanted,
+    "exists": lambda wanted: lambda value: (value is not None) == wanted,
+}
+_NUMERIC = {"gt", "gte", "lt", "lte"}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int, float),
+    "boolean": (bool,),
+    "text": (str,),
+    "address": (str,),
+    "kind": (str,),
+}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def compile_condition(when: Any, path: Path, report: Report, warn: Report) -> Predicate:
+    """The condition as a function of a message; mistakes go to `report` with their path."""
+    if not isinstance(when, Mapping) or not when:
+        report(path, "'when' must be a mapping such as {kind: BEACON} or {signal_dbm: {gte: -70}}")
+        return lambda message: True
+    tests: list[tuple[str, Test]] = []
+    for field, wanted in when.items():
+        here = (*path, field)
+        if field not in _CONTRACT and field != "type":
+            close = suggest(str(field), _CONTRACT, known_hint=False)
+            if close:
+                warn(here, f"no built-in field is called '{field}'{close}")
+        if isinstance(wanted, Mapping):
+            if not wanted:
+                report(here, f"'{field}' compares with nothing; give one of {_names()}")
+            for name, operand in wanted.items():
+                test = _comparison(str(field), str(name), operand, (*here, name), report)
+                if test:
+                    tests.append((str(field), test))
+        else:
+            name = "in" if isinstance(wanted, list) else "equals"
+            test = _comparison(str(field), name, wanted, here, report)
+            if test:
+                tests.append((str(field), test))
+    if len(tests) == 1:
+        only, check = tests[0]
+        return lambda message: check(message.get(only))
+    return lambda message: all(test(message.get(field)) for field, test in tests)
+
+
+def _names() -> str:
+    return ", ".join(_COMPARISONS)
+
+
+def _comparison(field: str, name: str, operand: Any, path: Path, report: Report) -> Test | None:
+    if name not in _COMPARISONS:
+        report(path, f"unknown comparison '{name}'{suggest(name, _COMPARISONS)}")
+        return None
+    if name in _NUMERIC:
+        contract = _CONTRACT.get(field)
+        if contract is not None and contract.type != "integer":
+            report(path, f"'{field}' is no number ({contract.type}): '{name}' never holds")
+            return None
+        if not _is_number(operand):
+            report(path, f"'{name}' compares with a number, not {operand!r}")
+            return None
+    elif name == "matches":
+        try:
+            operand = re.compile(str(operand))
+        except re.error as error:
+            report(path, f"'{operand}' is no regular expression: {error}")
+            return None
+    elif name == "exists":
+        if not isinstance(operand, bool):
+            report(path, "'exists' is true or false")
+            return None
+    else:
+        if name == "in" and not isinstance(operand, list):
+            report(path, "'in' takes a list")
+            return None
+        if name == "not" and not isinstance(operand, list):
+            operand = [operand]
+        values = operand if isinstance(operand, list) else [operand]
+        if not all(_plausible(field, value, path, report) for value in values):
+            return None
+        if field in _CONTRACT and _CONTRACT[field].type == "address":
+            values = [v.lower() if isinstance(v, str) else v for v in values]
+            operand = values if isinstance(operand, list) else values[0]
+    return _COMPARISONS[name](operand)
+
+
+def _plausible(field: str, value: Any, path: Path, report: Report) -> bool:
+    """Whether a field of the contract can ever have this value."""
+    contract = _CONTRACT.get(field)
+    if value is None or contract is None:
+        return True
+    types = _TYPES.get(contract.type)
+    if types is None:
+        report(path, f"'{field}' holds {contract.type}; compare it with 'exists'")
+        return False
+    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+        report(path, f"'{field}' holds {contract.type}, never {value!r}")
+        return False
+    if contract.type == "kind" and value not in KIND_NAMES:
+        report(path, f"no frame is of kind '{value}'{suggest(str(value), KIND_NAMES)}")
+        return False
+    return True

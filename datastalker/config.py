@@ -1,0 +1,305 @@
+"""The configuration: one YAML file, checked as a whole, and the pipeline that is built from it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from datastalker import catalog
+from datastalker.condition import Predicate, compile_condition
+from datastalker.errors import ConfigError, InputError, Problem
+from datastalker.message import Message
+from datastalker.options import Path, complete, option, options_of, suggest
+from datastalker.pipeline import Entry, Pipeline
+from datastalker.stage import REGISTRY, Component, SourceStage, Stage
+from datastalker.state import MAX_ENTRIES, State
+from datastalker.stats import Stats
+from datastalker.yamlfile import Document
+
+CUT = "topic"
+"""The entry that cuts a pipeline at a topic."""
+
+
+class Settings:
+    """What may stand at the top of the file beside `pipeline`."""
+
+    name: str = option("datastalker", "name of this pipeline, in logs and consumer groups")
+    sensor: str | None = option(None, "name of this sensor; the host's name if not given")
+    labels: dict[str, str | int | float | bool] = option(
+        {}, "static labels that each frame of this sensor carries, such as site and location"
+    )
+    plugins: list[str] = option(
+        [], "modules or .py files (relative to this file) that register stages of your own"
+    )
+    state_max_entries: int = option(
+        MAX_ENTRIES, "how many entries each stage may remember; more evict the oldest", minimum=1
+    )
+    log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")
+    log_file: str | None = option(None, "write the log here rather than to standard error")
+    logging: dict | None = option(None, "Python's logging.config.dictConfig, for more than that")  # type: ignore[type-arg]
+    kafka: dict | None = option(  # type: ignore[type-arg]
+        None, "the broker; an embedded run hands messages over in memory and does not use it"
+    )
+
+
+SETTINGS = options_of(Settings) or {}
+
+
+@dataclass
+class Step:
+    """One entry of the pipeline list, checked: what to build and from what."""
+
+    name: str
+    label: str
+    cls: type[Component] | None
+    options: dict[str, Any]
+    when: Predicate | None
+    path: Path
+    position: tuple[int, int] = (0, 0)
+    topics: dict[str, str] | None = None
+    """For a cut: topic by message type; `*` stands for every type."""
+
+
+@dataclass
+class Config:
+    """A checked configuration. `problems` holds every mistake; one with errors can't be built."""
+
+    file: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[Problem]:
+        return [problem for problem in self.problems if not problem.warning]
+
+    @property
+    def base(self) -> FilePath:
+        """The folder that paths in the file are relative to where it says so."""
+        return FilePath(self.file).resolve().parent
+
+    @property
+    def sensor(self) -> str:
+        return self.settings["sensor"] or socket.gethostname()
+
+
+def load(path: str, environment: Mapping[str, str] | None = None) -> Config:
+    """Read and check a configuration file.
+
+    Raises ConfigError where it can't be read or is no YAML; other mistakes are in `problems`.
+    """
+    try:
+        text = FilePath(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            [Problem(path, 0, 0, "there is no such file; name another with -c FILE")]
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        said = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError([Problem(path, 0, 0, f"can't be read: {said}")]) from None
+    return parse(text, path, environment)
+
+
+def parse(text: str, file: str, environment: Mapping[str, str] | None = None) -> Config:
+    """Check a configuration's text; see `load`."""
+    document = Document(text, file, environment)
+    config = Config(file, problems=document.problems)
+    _Checker(document, config).check()
+    config.problems.sort(key=lambda problem: (problem.line, problem.column))
+    return config
+
+
+def build(config: Config) -> Pipeline:
+    """The whole list in one process: a cut hands messages over in memory.
+
+    Raises ConfigError if the configuration has mistakes.
+    """
+    if config.errors:
+        raise ConfigError(config.errors)
+    stats = Stats()
+    source: SourceStage | None = None
+    entries: list[Entry] = []
+    for step in config.steps:
+        if step.topics is not None:
+            entries.append(Entry(_bind(_Cut(stats, topics=step.topics), step, config, stats)))
+            continue
+        assert step.cls is not None
+        try:
+            component = step.cls.from_config(dict(step.options), stats)
+        except ConfigError:
+            raise
+        except (ValueError, InputError) as error:
+            text = f"{step.label}: {error}"
+            raise ConfigError([Problem(config.file, *step.position, text)]) from error
+        _bind(component, step, config, stats)
+        if isinstance(component, SourceStage):
+            source = component
+        else:
+            entries.append(Entry(component, step.label, step.when))
+    return Pipeline(entries, source, stats)
+
+
+class _Cut(Stage):
+    """A topic in an embedded run: hands on in memory what the topic would have carried."""
+
+    name = CUT
+    topics: dict[str, str]
+
+    def handle_bulk(self, messages: list[Message]) -> list[Message]:
+        if "*" in self.topics:
+            return messages
+        return [message for message in messages if message.type in self.topics]
+
+
+def _bind(component: Any, step: Step, config: Config, stats: Stats) -> Any:
+    component.stats = stats
+    component.state = State(config.settings["state_max_entries"])
+    component.sensor_name = config.sensor
+    component.labels = {key: _label(value) for key, value in config.settings["labels"].items()}
+    return component
+
+
+def _label(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class _Checker:
+    """Goes through a document once and collects what is wrong with it."""
+
+    def __init__(self, document: Document, config: Config) -> None:
+        self.document = document
+        self.config = config
+        self.labels: dict[str, int] = {}
+
+    def report(self, path: Path, text: str) -> None:
+        self.config.problems.append(self.document.problem(path, text))
+
+    def warn(self, path: Path, text: str) -> None:
+        self.config.problems.append(self.document.problem(path, text, warning=True))
+
+    def check(self) -> None:
+        value = self.document.value
+        if not isinstance(value, dict):
+            self.report((), "a configuration is a mapping with a 'pipeline:' list in it")
+            self.config.settings = complete(SETTINGS, {}, (), self.report)
+            return
+        given = {key: item for key, item in value.items() if key != "pipeline"}
+        self.config.settings = complete({**SETTINGS}, given, (), self.report)
+        self._plugins()
+        pipeline = value.get("pipeline")
+        if not isinstance(pipeline, list) or not pipeline:
+            said = "is missing" if "pipeline" not in value else "must be a list of stages"
+            self.report(("pipeline",), f"'pipeline' {said}; the first entry is a source: pcap")
+            return
+        for index, item in enumerate(pipeline):
+            self._entry(item, ("pipeline", index))
+        self._order()
+
+    def _plugins(self) -> None:
+        for index, plugin in enumerate(self.config.settings["plugins"] or []):
+            try:
+                catalog.load_plugin(plugin, self.config.base)
+            except InputError as error:
+                self.report(("plugins", index), str(error))
+
+    def _entry(self, item: Any, path: Path) -> None:
+        if isinstance(item, str):
+            item = {item: None}
+        if not isinstance(item, dict) or not item:
+            self.report(path, "an entry is a stage's name, or a mapping: its name to its options")
+            return
+        names = [key for key in item if key != "when"]
+        if len(names) != 1:
+            self.report(path, f"one stage an entry, not {len(names)}: put a '- ' before each")
+            return
+        name = str(names[0])
+        options, here = item[name], (*path, name)
+        if name == CUT:
+            self._cut(options, here)
+            return
+        self.labels[name] = self.labels.get(name, 0) + 1
+        label = name if self.labels[name] == 1 else f"{name}#{self.labels[name]}"
+        if options is not None and not isinstance(options, dict):
+            self.report(here, f"{name}: its options must be a mapping, such as {{option: value}}")
+            options = None
+        options = dict(options or {})
+        when = self._when(item, options, path, here)
+        cls = self._find(name, here)
+        checked = self._options(cls, options, here, name)
+        position = self.document.where(here)
+        self.config.steps.append(Step(name, label, cls, checked, when, path, position))
+
+    def _when(
+        self, item: dict[str, Any], options: dict[str, Any], path: Path, here: Path
+    ) -> Predicate | None:
+        """`when:` may stand among the options or beside the stage's name."""
+        if "when" in options:
+            return compile_condition(options.pop("when"), (*here, "when"), self.report, self.warn)
+        if "when" in item:
+            return compile_condition(item["when"], (*path, "when"), self.report, self.warn)
+        return None
+
+    def _find(self, name: str, here: Path) -> type[Component] | None:
+        try:
+            if name not in REGISTRY:
+                catalog.load(name)
+        except InputError as error:
+            self.report(here, str(error))
+            return None
+        except ImportError as error:
+            self.report(here, f"'{name}' needs a package that is not installed: {error}")
+            return None
+        if name not in REGISTRY:
+            known = [*catalog.BUILTIN, CUT, *(n for n in REGISTRY if n not in catalog.BUILTIN)]
+            self.report(here, f"unknown stage '{name}'{suggest(name, known)}")
+        return REGISTRY.get(name)
+
+    def _options(
+        self, cls: type[Component] | None, given: dict[str, Any], here: Path, name: str
+    ) -> dict[str, Any]:
+        declared = options_of(cls) if cls is not None else None
+        if cls is None or declared is None:
+            return given
+        before = len(self.config.problems)
+
+        def report(path: Path, text: str) -> None:
+            self.report(path, f"{name}: {text}")
+
+        options = complete(declared, given, here, report)
+        if len(self.config.problems) == before:
+            for option_name, text in cls.check_config(options):
+                report((*here, option_name) if option_name else here, text)
+        return options
+
+    def _cut(self, value: Any, here: Path) -> None:
+        topics: dict[str, str] = {}
+        if isinstance(value, str) and value:
+            topics = {"*": value}
+        elif isinstance(value, dict) and value and all(isinstance(v, str) for v in value.values()):
+            topics = {str(key): topic for key, topic in value.items()}
+        else:
+            self.report(here, "topic: takes a topic's name, or a mapping of message type to topic")
+        position = self.document.where(here)
+        self.config.steps.append(Step(CUT, CUT, None, {}, None, here[:-1], position, topics))
+
+    def _order(self) -> None:
+        steps = self.config.steps
+        if not steps:
+            return
+        first = steps[0]
+        if first.cls is not None and not issubclass(first.cls, SourceStage):
+            self.report(
+                first.path, f"'{first.name}' is no source; the first entry must be one: pcap"
+            )
+        if first.topics is not None:
+            self.report(first.path, "the first entry must be a source, not a topic: pcap")
+        if first.when is not None:
+            self.report(
+                first.path, f"'{first.name}' is a source: 'when' has nothing to look at yet"
+            )
+        for step in steps[1:]:
+            if step.cls is not None and issubclass(step.cls, SourceStage):
+                self.report(step.path, f"'{step.name}' is a source and can only be the first entry")

@@ -1,0 +1,67 @@
+"""Errors, named by what the caller can do about them.
+
+DataStalkerError            anything that ends a command with one clear sentence, no traceback
+├── ConfigError             the configuration is wrong: shown where, with the remedy; exit code 2
+├── InputError              what was to be read can't be read: another file, other rights
+└── OutputError             what was to be written can't be written: disk, rights
+
+StopPipeline                not an error: a stage or source asks for an orderly end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class DataStalkerError(Exception):
+    """Base of what a command shows as one sentence. `exit_code` is the command's."""
+
+    exit_code = 1
+
+
+class InputError(DataStalkerError):
+    """A capture, a registry or a plug-in can't be read. The text names it and the remedy."""
+
+
+class OutputError(DataStalkerError):
+    """Something can't be written (disk full, no rights). What was finished before is whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a configuration: where it stands and what to do about it.
+
+    `line` and `column` count from 1; 0 where the mistake is of the file as a whole.
+    """
+
+    file: str
+    line: int
+    column: int
+    text: str
+    warning: bool = False
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{where}: {'warning: ' if self.warning else ''}{self.text}"
+
+
+class ConfigError(DataStalkerError):
+    """All mistakes of a configuration at once."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class StopPipeline(BaseException):
+    """Raised in a stage or source to end the run in order: what was passed on so far is finished.
+
+    A BaseException, so that a stage's own `except Exception` does not swallow it.
+    """
+
+    def __init__(self, reason: str = "a stage asked for it") -> None:
+        super().__init__(reason)
+        self.reason = reason

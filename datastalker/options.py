@@ -1,0 +1,282 @@
+"""Options, declared once: parsing, `stalk check`, `stalk stages`, docs and JSON Schema read them.
+
+    class Limit(Stage):
+        messages: int | None = option(None, "stop after this many messages", minimum=1)
+
+An option's annotation is its type: bool, int, float, str, Literal[...], list[T], dict[str, T],
+any union of them, None for "may be null". A class without such declarations is asked through the
+parameters of its `__init__`; one that has its own `from_config` and declares nothing takes what
+it is given.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Union, get_args, get_origin
+
+REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()
+"""The default of an option that must be given."""
+
+Path = tuple[str | int, ...]
+Report = Callable[[Path, str], None]
+"""Called with where in the configuration a mistake is, and a sentence about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option: its name, type (an annotation), default, one sentence of help, bounds."""
+
+    name: str
+    type: Any
+    default: Any
+    help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    check: Callable[[Any], str | None] | None = None
+
+    @property
+    def required(self) -> bool:
+        return self.default is REQUIRED
+
+    @property
+    def type_name(self) -> str:
+        return describe(self.type)
+
+
+def option(
+    default: Any = REQUIRED,
+    help: str = "",  # noqa: A002 - it is what it is
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    check: Callable[[Any], str | None] | None = None,
+) -> Any:
+    """Declare an option as a class attribute; see the module.
+
+    `minimum` and `maximum` bound a number. `check` gets the value and returns what is wrong with
+    it in words, or None.
+    """
+    return Option("", Any, default, help, minimum, maximum, check)
+
+
+def options_of(cls: type) -> dict[str, Option] | None:
+    """The options of a stage, source or sink by name; None: it reads its configuration itself."""
+    return _options_of(cls)
+
+
+@functools.cache
+def _options_of(cls: Any) -> dict[str, Option] | None:
+    declared: dict[str, Option] = {}
+    for base in reversed(cls.__mro__):
+        found = {k: v for k, v in vars(base).items() if isinstance(v, Option)}
+        hints = typing.get_type_hints(base) if found else {}
+        for name, value in found.items():
+            declared[name] = replace(value, name=name, type=hints.get(name, Any))
+    if declared:
+        return declared
+    if "from_config" in vars(cls):
+        return None
+    return _from_signature(cls)
+
+
+def _from_signature(cls: type) -> dict[str, Option]:
+    hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+    return {
+        name: Option(
+            name,
+            hints.get(name, Any),
+            REQUIRED if parameter.default is parameter.empty else parameter.default,
+            "",
+        )
+        for name, parameter in list(inspect.signature(cls.__init__).parameters.items())[1:]  # type: ignore[misc]
+        if name != "stats" and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }  # fmt: skip
+
+
+def complete(
+    options: Mapping[str, Option], given: Mapping[str, Any], path: Path, report: Report
+) -> dict[str, Any]:
+    """Check what was given against the options and fill in the defaults.
+
+    Every mistake goes to `report` with its path; a value that is wrong is replaced by the default,
+    so that the check goes on.
+    """
+    values: dict[str, Any] = {}
+    for name in given:
+        if name not in options:
+            report((*path, name), f"unknown option '{name}'{suggest(str(name), options)}")
+    for name, opt in options.items():
+        if name not in given:
+            if opt.required:
+                report(path, f"option '{name}' is missing: {opt.help or opt.type_name}")
+            values[name] = None if opt.required else opt.default
+            continue
+        ok, value, wrong = _fit(opt.type, given[name])
+        if not ok:
+            report(
+                (*path, name, *wrong),
+                f"option '{name}' must be {opt.type_name}, not {_show(value)}",
+            )
+            values[name] = opt.default
+            continue
+        values[name] = value
+        if value is not None and (text := _bounds(opt, value)):
+            report((*path, name), f"option '{name}' {text}")
+    return values
+
+
+def suggest(word: str, known: Iterable[str], *, known_hint: bool = True) -> str:
+    """`, did you mean 'x'?`, else the list of what there is, else nothing."""
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(word, names, 1, 0.6)
+    if close:
+        return f", did you mean '{close[0]}'?"
+    if known_hint and names:
+        return f" (there is: {', '.join(names)})"
+    return " (it takes no options)" if known_hint else ""
+
+
+def _bounds(opt: Option, value: Any) -> str | None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if opt.minimum is not None and value < opt.minimum:
+            return f"must be at least {opt.minimum:g}, not {value:g}"
+        if opt.maximum is not None and value > opt.maximum:
+            return f"must be at most {opt.maximum:g}, not {value:g}"
+    return opt.check(value) if opt.check else None
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) in (Union, types.UnionType):
+        return get_args(annotation)
+    return (annotation,)
+
+
+def _fit(annotation: Any, value: Any) -> tuple[bool, Any, Path]:
+    """(fits, the value as that type, path to what doesn't fit inside it)."""
+    deeper: Path = ()
+    culprit = value
+    for member in _members(annotation):
+        ok, fitted, wrong = _fit_one(member, value)
+        if ok:
+            return True, fitted, ()
+        if wrong:
+            deeper, culprit = wrong, fitted
+    return False, culprit, deeper
+
+
+def _fit_one(annotation: Any, value: Any) -> tuple[bool, Any, Path]:
+    origin = get_origin(annotation)
+    if annotation is Any:
+        return True, value, ()
+    if annotation in (None, type(None)):
+        return value is None, value, ()
+    if origin is Literal:
+        return value in get_args(annotation), value, ()
+    if origin is list:
+        if not isinstance(value, list):
+            return False, value, ()
+        fitted_list = []
+        for index, item in enumerate(value):
+            ok, fitted, wrong = _fit(get_args(annotation)[0], item)
+            if not ok:
+                return False, fitted, (index, *wrong)
+            fitted_list.append(fitted)
+        return True, fitted_list, ()
+    if origin is dict or annotation is dict:
+        if not isinstance(value, dict):
+            return False, value, ()
+        if annotation is dict:
+            return True, value, ()
+        fitted_dict = {}
+        for key, item in value.items():
+            ok, fitted, wrong = _fit(get_args(annotation)[1], item)
+            if not ok:
+                return False, fitted, (key, *wrong)
+            fitted_dict[key] = fitted
+        return True, fitted_dict, ()
+    if annotation is float:
+        ok = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return ok, float(value) if ok else value, ()
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool), value, ()
+    return isinstance(value, annotation), value, ()
+
+
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    dict: "a mapping",
+    type(None): "null",
+    Any: "anything",
+}
+
+
+def describe(annotation: Any) -> str:
+    """A type in words."""
+    parts = []
+    for member in _members(annotation):
+        origin = get_origin(member)
+        if origin is Literal:
+            parts.append("one of " + ", ".join(str(arg) for arg in get_args(member)))
+        elif origin is list:
+            parts.append(f"a list of {describe(get_args(member)[0])}")
+        elif origin is dict:
+            parts.append(f"a mapping to {describe(get_args(member)[1])}")
+        else:
+            parts.append(_WORDS.get(member, getattr(member, "__name__", str(member))))
+    return " or ".join(parts)
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = str(value)
+    if len(text) > 40:
+        text = text[:37] + "..."
+    return f"the text '{text}'" if isinstance(value, str) else text
+
+
+_SCHEMA = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
+
+
+def json_schema(annotation: Any) -> dict[str, Any]:
+    """A type as JSON Schema."""
+    members = _members(annotation)
+    if len(members) > 1:
+        return {"anyOf": [json_schema(member) for member in members]}
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return {"enum": list(get_args(annotation))}
+    if origin is list:
+        return {"type": "array", "items": json_schema(get_args(annotation)[0])}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": json_schema(get_args(annotation)[1])}
+    if annotation is dict:
+        return {"type": "object"}
+    return {"type": _SCHEMA[annotation]} if annotation in _SCHEMA else {}
+
+
+def option_schema(opt: Option) -> dict[str, Any]:
+    """An option as JSON Schema, with its help and default."""
+    schema = json_schema(opt.type)
+    if opt.help:
+        schema["description"] = opt.help
+    if not opt.required:
+        schema["default"] = opt.default
+    if opt.minimum is not None:
+        schema["minimum"] = opt.minimum
+    if opt.maximum is not None:
+        schema["maximum"] = opt.maximum
+    return schema

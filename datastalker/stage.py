@@ -1,0 +1,168 @@
+"""What stands in a pipeline: sources, stages, sinks, and where they are registered by name.
+
+A stage is a plain function of messages and state. It never reads a clock, opens a socket or knows
+who runs it: time and state come to it, so a replay repeats itself to the byte. Counting, timing,
+catching and retrying are the runner's.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, ClassVar, TypeVar
+
+from datastalker.message import Field, Message
+from datastalker.state import State
+from datastalker.stats import Stats
+
+Handled = Message | list[Message] | None
+
+
+@functools.cache
+def _signature(cls: Hashable) -> inspect.Signature:
+    return inspect.signature(cls.__init__)  # type: ignore[misc]
+
+
+class Component:
+    """What sources, stages and sinks share. The runner sets `stats`, `state` and `name`.
+
+    The arguments of the constructor are attributes of the same name before `__init__` runs, so
+    most classes need none; one that has its own need not repeat them.
+    """
+
+    name: ClassVar[str] = ""
+    log: ClassVar[logging.Logger] = logging.getLogger("datastalker.stage")
+    stats: Stats
+    state: State
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls)
+        try:
+            bound = _signature(cls).bind(self, *args, **kwargs)
+        except TypeError:
+            return self  # `__init__` is about to say what is wrong
+        bound.apply_defaults()
+        for name, value in list(bound.arguments.items())[1:]:
+            if bound.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                vars(self).update(value)
+            else:
+                setattr(self, name, value)
+        return self
+
+    def __init__(self, stats: Stats, **options: Any) -> None:
+        """Options are attributes already (see `Component`); this has nothing left to do."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], stats: Stats) -> Any:
+        """Build from a configuration that was checked and completed with the defaults."""
+        return cls(stats, **config)
+
+    @classmethod
+    def check_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
+        """What can't be said option by option: yields (option, what is wrong with it)."""
+        return ()
+
+    def adds(self) -> list[Field]:
+        """The keys it sets beyond the contract: sinks give each a column of its own."""
+        return []
+
+
+class Stage(Component):
+    """Takes messages and gives messages."""
+
+    holds: ClassVar[bool] = False
+    """It keeps messages and gives them later: only what never comes out was dropped."""
+
+    def handle(self, message: Message) -> Handled:
+        """Give the message on (changed or not), several, or None to drop it."""
+        raise NotImplementedError(f"{type(self).__name__} has neither handle nor handle_bulk")
+
+    def handle_bulk(self, messages: list[Message]) -> list[Message]:
+        """Take a list of messages at once. An exception here loses the whole list, counted."""
+        out: list[Message] = []
+        for message in messages:
+            result = self.handle(message)
+            if isinstance(result, list):
+                out += result
+            elif result is not None:
+                out.append(result)
+        return out
+
+    def tick(self, now: int) -> Iterable[Message]:
+        """Time has moved: `now` is the greatest timestamp seen, microseconds.
+
+        Called after each batch. Here is where `self.state.expired(now)` is taken; the default
+        lets what expired go.
+        """
+        self.state.expired(now)
+        return ()
+
+    def flush(self) -> Iterable[Message]:
+        """The input has ended: give what is still held."""
+        return ()
+
+
+class SourceStage(Component):
+    """Where messages come from: the first entry of a pipeline."""
+
+    def run(self) -> Iterator[list[Message]]:
+        """Yield lists of messages.
+
+        An empty list says "nothing now": a source that waits yields one at least every quarter
+        of a second, for that is when the runner looks whether it should stop.
+        """
+        raise NotImplementedError
+
+    def commit(self) -> None:
+        """All that was yielded so far has gone through the pipeline."""
+
+    def progress(self) -> tuple[int, int] | None:
+        """(done, total) in any unit, or None where the end isn't known."""
+        return None
+
+    def close(self) -> None:
+        """The run is over; called once, also after an error."""
+
+
+class Sink(Component):
+    """Where messages are stored. It only writes: batching, retry and commit are the runner's."""
+
+    def write(self, batch: list[Message]) -> None:
+        """Store the messages. Raise OutputError where that isn't possible."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Finish what is open, so that what was written can be used."""
+
+
+AnyComponent = TypeVar("AnyComponent", bound=type[Component])
+
+REGISTRY: dict[str, type[Component]] = {}
+"""Every class that was registered so far, by its name in the YAML."""
+
+
+def _place(cls: type) -> tuple[str, str]:
+    return cls.__module__, cls.__qualname__
+
+
+def register(name: str) -> Callable[[AnyComponent], AnyComponent]:
+    """Decorator: the class stands under `name` in the YAML.
+
+    Raises ValueError for a name that another class has, TypeError for what is no component.
+    """
+
+    def decorator(cls: AnyComponent) -> AnyComponent:
+        if not (isinstance(cls, type) and issubclass(cls, Component)):
+            raise TypeError(f"'{name}': a stage derives from Stage, SourceStage or Sink")
+        other = REGISTRY.get(name)
+        # The same class again is a module that was loaded twice: a plug-in reloaded, a test.
+        if other is not None and _place(other) != _place(cls):
+            raise ValueError(f"a stage '{name}' is registered already, by {other.__module__}")
+        REGISTRY[name] = cls
+        cls.name = name
+        cls.log = logging.getLogger(f"datastalker.stage.{name}")
+        return cls
+
+    return decorator

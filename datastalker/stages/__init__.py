@@ -1,0 +1,1 @@
+"""The built-in stages, one file each. `datastalker.catalog` says which name is in which."""

@@ -1,0 +1,148 @@
+"""State: what a stage remembers, with expiry in event time and a bound on its size.
+
+The runtime gives each stage one; embedded it is a dict in memory. Time is the data's: the runner
+passes `now` (the greatest timestamp seen), nothing here reads a clock. Values are plain data
+(dict, list, str, int, float, bool, None), so that a runtime can keep them elsewhere; a value that
+was changed in place must be stored again.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+MAX_ENTRIES = 65_536
+_WIDTH = 1_000_000  # one bucket a second of event time
+NEVER = 1 << 62
+"""Expiry of an entry that was stored without one: it goes only when room is needed."""
+
+
+class State:
+    """A mapping whose entries expire.
+
+    Entries lie in buckets by the second of their expiry. Each is in one bucket at a time; one
+    whose expiry was put off is moved on when its bucket comes up, so a change costs a few
+    assignments, however often it comes.
+    """
+
+    __slots__ = ("_buckets", "_due", "_entries", "_order", "evicted", "max_entries")
+
+    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+        self._entries: dict[Hashable, list[Any]] = {}  # key -> [value, expires, bucket]
+        self._buckets: dict[int, deque[Hashable]] = {}
+        self._order: list[int] = []  # a heap of the buckets' numbers
+        self._due: list[tuple[Hashable, Any, int]] = []
+        self.max_entries = max_entries
+        self.evicted = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._entries
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(self._entries)
+
+    def __getitem__(self, key: Hashable) -> Any:
+        return self._entries[key][0]
+
+    def __setitem__(self, key: Hashable, value: Any) -> None:
+        self.set(key, value)
+
+    def __delitem__(self, key: Hashable) -> None:
+        del self._entries[key]
+
+    def get(self, key: Hashable, default: Any = None) -> Any:
+        """The value under `key`, or `default`."""
+        entry = self._entries.get(key)
+        return default if entry is None else entry[0]
+
+    def pop(self, key: Hashable, default: Any = None) -> Any:
+        """Take the value under `key` out, or return `default`."""
+        entry = self._entries.pop(key, None)
+        return default if entry is None else entry[0]
+
+    def items(self) -> Iterator[tuple[Hashable, Any]]:
+        """Pairs of key and value, in the order in which the keys came."""
+        return ((key, entry[0]) for key, entry in self._entries.items())
+
+    def set(self, key: Hashable, value: Any, expires: int = NEVER) -> None:
+        """Store `value` until `expires` (event time, microseconds since 1970-01-01)."""
+        entry = self._entries.get(key)
+        if entry is None:
+            bucket = expires // _WIDTH
+            self._entries[key] = [value, expires, bucket]
+            self._file(key, bucket)
+            if len(self._entries) > self.max_entries:
+                self._evict()
+            return
+        entry[0] = value
+        entry[1] = expires
+        bucket = expires // _WIDTH
+        if bucket < entry[2]:
+            entry[2] = bucket
+            self._file(key, bucket)
+
+    def expired(self, now: int) -> Iterator[tuple[Hashable, Any, int]]:
+        """Take out and yield (key, value, expires) of what is due at `now`, oldest expiry first.
+
+        What had to make room for others since the last call comes too, with an `expires` that
+        still lies ahead: a stage can tell the two apart.
+        """
+        due, self._due = self._due, []
+        limit = now // _WIDTH
+        while self._order and self._order[0] <= limit:
+            number = heapq.heappop(self._order)
+            keep: deque[Hashable] = deque()
+            for key in self._buckets.pop(number):
+                entry = self._entries.get(key)
+                if entry is None or entry[2] != number:
+                    continue
+                if entry[1] <= now:
+                    del self._entries[key]
+                    due.append((key, entry[0], entry[1]))
+                elif entry[1] // _WIDTH == number:
+                    keep.append(key)
+                else:
+                    entry[2] = entry[1] // _WIDTH
+                    self._file(key, entry[2])
+            if keep:
+                self._buckets[number] = keep
+                heapq.heappush(self._order, number)
+                break
+        due.sort(key=lambda item: item[2])
+        return iter(due)
+
+    def _file(self, key: Hashable, bucket: int) -> None:
+        keys = self._buckets.get(bucket)
+        if keys is None:
+            keys = self._buckets[bucket] = deque()
+            heapq.heappush(self._order, bucket)
+        keys.append(key)
+        if len(keys) > 2 * len(self._entries) + 1024:  # deleted and stored again, many times over
+            live = (k for k in dict.fromkeys(keys) if k in self._entries)
+            self._buckets[bucket] = deque(k for k in live if self._entries[k][2] == bucket)
+
+    def _evict(self) -> None:
+        """Make room: what would expire first goes first."""
+        while True:
+            number = self._order[0]
+            keys = self._buckets[number]
+            while keys:
+                key = keys.popleft()
+                entry = self._entries.get(key)
+                if entry is None or entry[2] != number:
+                    continue
+                if entry[1] // _WIDTH > number:
+                    entry[2] = entry[1] // _WIDTH
+                    self._file(key, entry[2])
+                    continue
+                del self._entries[key]
+                self._due.append((key, entry[0], entry[1]))
+                self.evicted += 1
+                return
+            heapq.heappop(self._order)
+            del self._buckets[number]

@@ -1,0 +1,27 @@
+"""Text from the air is hostile: what may be shown on a terminal."""
+
+from __future__ import annotations
+
+import re
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def printable(text: str) -> str:
+    """`text` with control, bidirectional and invisible characters written as escapes.
+
+    Tab and newline stay: the caller decides about lines.
+    """
+    return _UNSAFE.sub(_escape, text)
+
+
+def one_line(text: str) -> str:
+    """`printable`, with tab and newline escaped too: for a table's cell."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")

@@ -1,0 +1,171 @@
+"""YAML with positions: plain values, and for each the line and column where it stands.
+
+Scalars follow YAML 1.2's core rules where YAML 1.1 surprises: `no` is text (a country), and
+`11:22:33:44:55:10` is an address, not a number to the base of 60. `${NAME}`, `${NAME:-default}`
+and `${file:PATH}` are replaced in any scalar; `$${` is a plain `${`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+from typing import Any
+
+import yaml
+
+from datastalker.errors import ConfigError, Problem
+
+Path = tuple[str | int, ...]
+Position = tuple[int, int]
+
+_REFERENCE = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
+
+
+class _Resolver(yaml.resolver.BaseResolver):
+    """Implicit types of the YAML 1.2 core schema."""
+
+
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+0123456789."),
+    ),
+):
+    _Resolver.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first
+    )
+
+
+class _Loader(
+    yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer, _Resolver
+):
+    def __init__(self, stream: str) -> None:
+        yaml.reader.Reader.__init__(self, stream)
+        yaml.scanner.Scanner.__init__(self)
+        yaml.parser.Parser.__init__(self)
+        yaml.composer.Composer.__init__(self)
+        _Resolver.__init__(self)
+
+
+class Document:
+    """A YAML file's value, and where its parts stand.
+
+    `problems` holds what was wrong with its references and keys; the value is still usable.
+    """
+
+    def __init__(self, text: str, file: str, environment: Mapping[str, str] | None = None) -> None:
+        """Parse `text`; `file` is its name in messages, and what `${file:...}` is relative to.
+
+        Raises ConfigError where the text is no YAML at all.
+        """
+        self.file = file
+        self.problems: list[Problem] = []
+        self._environment = os.environ if environment is None else environment
+        self._keys: dict[Path, Position] = {}
+        self._values: dict[Path, Position] = {}
+        self._resolver = _Resolver()
+        try:
+            node = _Loader(text).get_single_node()
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+            said = " ".join(part for part in (error.context, error.problem) if part)
+            raise ConfigError([Problem(file, line, column, f"no valid YAML: {said}")]) from None
+        except yaml.YAMLError as error:
+            raise ConfigError([Problem(file, 0, 0, f"no valid YAML: {error}")]) from None
+        self.value: Any = None if node is None else self._convert(node, (), frozenset())
+
+    def where(self, path: Path) -> Position:
+        """Line and column, from 1, of the key (else value, else nearest parent) at a path."""
+        while path:
+            found = self._keys.get(path) or self._values.get(path)
+            if found:
+                return found
+            path = path[:-1]
+        return self._values.get((), (1, 1))
+
+    def problem(self, path: Path, text: str, warning: bool = False) -> Problem:
+        """A problem of what stands at `path`."""
+        return Problem(self.file, *self.where(path), text, warning)
+
+    def _convert(self, node: yaml.Node, path: Path, above: frozenset[int]) -> Any:
+        self._values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        if id(node) in above:
+            self.problems.append(self.problem(path, "an alias that contains itself"))
+            return None
+        above |= {id(node)}
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, above)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._convert(n, (*path, i), above) for i, n in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
+        return self._scalar(node, path)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path, above: frozenset[int]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = (
+                str(self._scalar(key_node, path)) if isinstance(key_node, yaml.ScalarNode) else "?"
+            )
+            if isinstance(key_node, yaml.ScalarNode):
+                key = key_node.value
+            here = (*path, key)
+            self._keys[here] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            if key in result:
+                self.problems.append(self.problem(here, f"'{key}' stands twice"))
+            value = self._convert(value_node, here, above)
+            if key == "<<" and isinstance(value, (dict, list)):
+                for part in value if isinstance(value, list) else [value]:
+                    merged = {**part, **merged} if isinstance(part, dict) else merged
+            else:
+                result[key] = value
+        return {**merged, **result}
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        text, tag = node.value, node.tag
+        if "${" in text:
+            text = _REFERENCE.sub(lambda match: self._reference(match, path), text)
+            if node.style is None:  # plain: what came in is typed as if it had stood there
+                tag = self._resolver.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+        kind = tag.rpartition(":")[2]
+        if kind == "null":
+            return None
+        if kind == "bool":
+            return text.lower() == "true"
+        if kind == "int":
+            return int(text, 0 if text[:2] in ("0x", "0o") else 10)
+        if kind == "float":
+            return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        return text
+
+    def _reference(self, match: re.Match[str], path: Path) -> str:
+        if match[1]:
+            return match[1]
+        name, dash, default = match[2].partition(":-")
+        if name.startswith("file:"):
+            file = FilePath(self.file).parent / FilePath(name[5:]).expanduser()
+            try:
+                return file.read_text(encoding="utf-8").rstrip("\n")
+            except (OSError, UnicodeDecodeError) as error:
+                said = getattr(error, "strerror", None) or "not UTF-8 text"
+                self.problems.append(self.problem(path, f"${{{match[2]}}}: {file}: {said}"))
+                return ""
+        if name in self._environment:
+            return self._environment[name]
+        if dash:
+            return default
+        self.problems.append(
+            self.problem(
+                path,
+                f"environment variable {name} is not set; set it, or give a default: "
+                f"${{{name}:-value}}",
+            )
+        )
+        return ""

@@ -1,0 +1,1 @@
+"""Sinks: where messages are stored. Each only writes; who calls it retries and commits."""
