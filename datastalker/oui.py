@@ -8,9 +8,9 @@ The registries are MA-L and CID (blocks of 24 bits), MA-M (28), MA-S and IAB (36
 prefix wins. A group address (multicast, broadcast) belongs to nobody: it has no vendor, and it
 is not randomized. Terms: IEEE 802-2014, 8.2; https://standards.ieee.org/products-programs/regauth/
 
-The file is text in gzip, so `zcat` shows it: a header, an empty line, then one vendor a line, a
-tab, its prefixes as they stand in an address. Parts of a header: `KEY: VALUE`. Nothing is
-imported or read before the first `load`. How the file is made: `datastalker.oui_update`.
+The file is text in gzip, so `zcat` shows it: a header (`# KEY: VALUE`), an empty line, then one
+vendor a line, a tab, and its prefixes as they stand in an address. It is read at the first `load`,
+not at import. How it is made: `datastalker.oui_update`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from __future__ import annotations
 import gzip
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from io import StringIO
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 from datastalker.errors import InputError
 
@@ -58,7 +59,7 @@ class Registry:
     to a vendor. `sources` are the files it was made from, each with its date.
     """
 
-    blocks: Mapping[str, str]
+    blocks: Mapping[str, str] = field(repr=False)
     date: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
@@ -92,7 +93,7 @@ class Registry:
 def newest() -> Path:
     """The user's own registry where there is one and it isn't older than the shipped one."""
     own = user_path()
-    if own.is_file() and _header(own)["date"] >= _header(SHIPPED)["date"]:
+    if os.path.isfile(own) and _date(own) >= _date(SHIPPED):
         return own
     return SHIPPED
 
@@ -107,33 +108,42 @@ def _stamp(path: Path) -> tuple[Path, int, int]:
 
 @lru_cache(maxsize=4)
 def _load(path: Path, _mtime: int, _size: int) -> Registry:
-    header = _header(path)
-    try:
-        text = gzip.decompress(path.read_bytes()).decode()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise unreadable(path, f"it is damaged ({error})") from error
     blocks: dict[str, str] = {}
-    for line in islice(StringIO(text), text.count("\n", 0, text.find("\n\n")) + 2, None):
-        vendor, _, prefixes = line.partition("\t")
-        for prefix in prefixes.split():
-            blocks[prefix] = vendor
-    sources = header.pop("source", "")
-    pairs = (source.rpartition(" ") for source in sources.split(", ") if source)
+    with _opened(path) as file:
+        header = _header(file, path)
+        for line in file:
+            vendor, _, prefixes = line.partition("\t")
+            for prefix in prefixes.split():
+                blocks[prefix] = vendor
+    pairs = (source.rpartition(" ") for source in header.get("source", "").split(", ") if source)
     return Registry(blocks, header["date"], {name: date for name, _, date in pairs}, path)
 
 
-def _header(path: Path) -> dict[str, str]:
-    """The `KEY: VALUE` lines above the first empty line."""
+def _date(path: Path) -> str:
+    with _opened(path) as file:
+        return _header(file, path)["date"]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            lines = [line.rstrip("\n").removeprefix("# ") for line in islice(file, 16)]
+            yield file
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise unreadable(path, str(error)) from error
-    if not lines or lines[0] != FORMAT.removeprefix("# "):
+
+
+def _header(file: TextIO, path: Path) -> dict[str, str]:
+    """The `# KEY: VALUE` lines above the first empty line."""
+    if file.readline().rstrip("\n") != FORMAT:
         raise unreadable(path, f"it does not begin with '{FORMAT}'")
-    rows = (line.partition(": ") for line in lines[1 : lines.index("") if "" in lines else 16])
-    header = {key: value for key, colon, value in rows if colon}
-    return {"date": "", **header}
+    rows = (
+        line.rstrip("\n").removeprefix("# ").partition(": ") for line in iter(file.readline, "\n")
+    )
+    header = {key: value for key, colon, value in islice(rows, 16) if colon}
+    if "date" not in header:
+        raise unreadable(path, "its header has no date")
+    return header
 
 
 def unreadable(path: Path, why: str) -> InputError:

@@ -191,7 +191,7 @@ def _read_manuf(text: str, path: Path) -> dict[str, str]:
 
 
 def _add(blocks: dict[str, str], digits: str, name: str) -> None:
-    name = "".join(c for c in " ".join(name.split()) if c.isprintable())
+    name = " ".join("".join(c for c in name if c.isprintable() or c.isspace()).split())
     if name and int(digits[1], 16) & 1 == 0:  # a group address belongs to nobody
         pairs = (digits[at : at + 2].lower() for at in range(0, len(digits), 2))
         blocks[":".join(pairs)] = name

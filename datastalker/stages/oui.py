@@ -61,7 +61,7 @@ class Oui(Stage):
                     vendor = self._look_up(address)
                 if vendor:
                     message[oui] = vendor
-                message[randomized] = address[1] in LOCAL_DIGITS  # is_randomized, without a call
+                message[randomized] = address[1:2] in LOCAL_DIGITS  # is_randomized, without a call
         return message
 
     def _look_up(self, address: str) -> str:
