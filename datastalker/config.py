@@ -11,10 +11,10 @@ from typing import Any
 from datastalker import catalog
 from datastalker.condition import Predicate, compile_condition
 from datastalker.errors import ConfigError, InputError, Problem
-from datastalker.message import Message
+from datastalker.message import Field, Message
 from datastalker.options import Path, complete, option, options_of, suggest
 from datastalker.pipeline import Entry, Pipeline
-from datastalker.stage import REGISTRY, Component, SourceStage, Stage
+from datastalker.stage import REGISTRY, Component, Sink, SourceStage, Stage
 from datastalker.state import MAX_ENTRIES, State
 from datastalker.stats import Stats
 from datastalker.yamlfile import Document
@@ -122,6 +122,7 @@ def build(config: Config) -> Pipeline:
     stats = Stats()
     source: SourceStage | None = None
     entries: list[Entry] = []
+    added: list[Field] = []
     for step in config.steps:
         if step.topics is not None:
             entries.append(Entry(_bind(_Cut(stats, topics=step.topics), step, config, stats)))
@@ -138,6 +139,9 @@ def build(config: Config) -> Pipeline:
         if isinstance(component, SourceStage):
             source = component
         else:
+            if isinstance(component, Sink):
+                component.added = tuple(added)
+            added += component.adds()
             entries.append(Entry(component, step.label, step.when))
     return Pipeline(entries, source, stats)
 

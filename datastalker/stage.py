@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, TypeVar
 
 from datastalker.message import Field, Message
@@ -20,9 +20,9 @@ from datastalker.stats import Stats
 Handled = Message | list[Message] | None
 
 
-@functools.cache
-def _signature(cls: Hashable) -> inspect.Signature:
-    return inspect.signature(cls.__init__)  # type: ignore[misc]
+_signature: Callable[[Any], inspect.Signature] = functools.cache(
+    lambda cls: inspect.signature(cls.__init__)
+)
 
 
 class Component:
@@ -129,12 +129,19 @@ class SourceStage(Component):
 class Sink(Component):
     """Where messages are stored. It only writes: batching, retry and commit are the runner's."""
 
+    added: tuple[Field, ...] = ()
+    """Fields that the stages before it add; set by who builds the pipeline."""
+
     def write(self, batch: list[Message]) -> None:
         """Store the messages. Raise OutputError where that isn't possible."""
         raise NotImplementedError
 
     def close(self) -> None:
         """Finish what is open, so that what was written can be used."""
+
+    def result(self) -> str:
+        """One line for people: what was written, and where. Empty: nothing to say."""
+        return ""
 
 
 AnyComponent = TypeVar("AnyComponent", bound=type[Component])

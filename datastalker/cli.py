@@ -1,0 +1,104 @@
+"""`stalk`, the command line: finds the command, and shows an error as one sentence.
+
+Exit codes: 0 done (also after Ctrl-C), 1 something could not be read, written or done, 2 the
+configuration or the command line is wrong.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from datastalker import __version__
+from datastalker.errors import ConfigError, DataStalkerError
+from datastalker.options import suggest
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run:run_command", "Run a pipeline in this process, no broker needed."),
+    "check": ("check:check_command", "Check a configuration: every mistake at once."),
+    "stages": ("stages:stages_command", "List stages, or explain one."),
+    "schema": ("schema:schema_command", "Print the JSON Schema of configurations, for editors."),
+    "new-stage": ("new_stage:new_stage_command", "Write a working stage of your own, with a test."),
+    "report": ("report:report_command", "Show what CSV files tell: networks, devices, who came."),
+    "simulate": ("simulate:simulate_command", "Make captures of a simulated air, and the truth."),
+    "oui": ("oui:oui_command", "Look vendors up; update the registry from a file."),
+}
+
+
+class _Commands(click.Group):
+    """A group that imports a command only when it is called: `--help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        found = COMMANDS.get(name)
+        if found is None:
+            return None
+        module, attribute = found[0].split(":")
+        loaded = importlib.import_module(f"datastalker.commands.{module}")
+        command: click.Command = getattr(loaded, attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no such command '{args[0]}'{suggest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: stalk check -c config.yaml, then stalk --run -c config.yaml. "
+    "Every command explains itself with --help.",
+)
+@click.option("--run", "run", is_flag=True, help="Run the pipeline of the configuration file.")
+@click.option("--version", "version", is_flag=True, help="Show version and licence.")
+@click.option(
+    "-c", "--config", default="config.yaml", show_default=True, help="The configuration file."
+)
+@click.pass_context
+def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
+    """DataStalker watches 802.11 traffic and makes sense of it.
+
+    One YAML file describes the pipeline: a source, stages, sinks.
+    """
+    if version:
+        click.echo(f"DataStalker {__version__}\nLicense: MIT")
+        ctx.exit(0)
+    if run:
+        if ctx.invoked_subcommand is not None:
+            ctx.fail(f"--run and the command '{ctx.invoked_subcommand}': give one of them")
+        command = cli.get_command(ctx, "run")
+        assert command is not None
+        ctx.invoke(command, config=config)
+    elif ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Run the command line; never shows a traceback for what has a name."""
+    try:
+        cli.main(args, prog_name="stalk", standalone_mode=True)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(error.exit_code)
+    except DataStalkerError as error:
+        click.echo(f"stalk: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # `stalk … | head`: who reads has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,35 @@
+"""`stalk check`: every mistake of a configuration at once, with its place and the remedy."""
+
+from __future__ import annotations
+
+import click
+
+from datastalker import config as configuration
+from datastalker.errors import ConfigError
+
+
+@click.command("check")
+@click.option(
+    "-c", "--config", "path", default="config.yaml", show_default=True, help="The file to check."
+)
+def check_command(path: str) -> None:
+    """Check a configuration file without running it.
+
+    Shows every mistake as FILE:LINE:COLUMN with what to do about it. Exit code 0: it can run
+    (there may be warnings); 2: it can't.
+    """
+    config = configuration.load(path)
+    for problem in config.problems:
+        click.echo(str(problem), err=True)
+    if config.errors:
+        count = len(config.errors)
+        click.echo(f"{path}: {count} mistake{'s' if count > 1 else ''}", err=True)
+        raise SystemExit(2)
+    try:
+        configuration.build(config)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        raise SystemExit(2) from None
+    names = " → ".join(step.label for step in config.steps)
+    click.echo(f"{path}: fine. {names}")

@@ -1,0 +1,90 @@
+"""`stalk stages`: what a pipeline can be made of, read from the options' one declaration."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import click
+
+from datastalker import catalog
+from datastalker.errors import InputError
+from datastalker.options import Option, options_of, suggest
+from datastalker.stage import REGISTRY, Component, Sink, SourceStage
+
+
+def role(cls: type[Component]) -> str:
+    """source, stage or sink."""
+    if issubclass(cls, SourceStage):
+        return "source"
+    return "sink" if issubclass(cls, Sink) else "stage"
+
+
+def everything(plugins: tuple[str, ...] = ()) -> dict[str, type[Component]]:
+    """All stages there are: built in, in installed packages, in the plug-ins named."""
+    for plugin in plugins:
+        catalog.load_plugin(plugin, Path.cwd())
+    for name in [*catalog.BUILTIN, *catalog.third_party()]:
+        catalog.load(name)
+    order = list(catalog.BUILTIN)
+    names = sorted(REGISTRY, key=lambda n: (order.index(n) if n in order else len(order), n))
+    return {name: REGISTRY[name] for name in names}
+
+
+def summary(cls: type[Component]) -> str:
+    """The first sentence of its docstring."""
+    return " ".join((inspect.getdoc(cls) or "").split("\n\n")[0].split())
+
+
+@click.command("stages")
+@click.argument("name", required=False)
+@click.option("--plugin", "plugins", multiple=True, help="A module or .py file with more stages.")
+def stages_command(name: str | None, plugins: tuple[str, ...]) -> None:
+    """List sources, stages and sinks; with a NAME, explain one and its options."""
+    found = everything(plugins)
+    if name is None:
+        width = max(map(len, found))
+        for each, cls in found.items():
+            click.echo(f"{each:<{width}}  {role(cls):<6}  {summary(cls)}")
+        click.echo("\nstalk stages NAME explains one. `topic` cuts a pipeline at a Kafka topic.")
+        return
+    if name not in found:
+        raise InputError(f"there is no stage '{name}'{suggest(name, found)}")
+    click.echo(explain(name, found[name]))
+
+
+def explain(name: str, cls: type[Component]) -> str:
+    """A stage's manual: what it does, its options, an example to paste."""
+    lines = [f"{name} ({role(cls)})", "", inspect.getdoc(cls) or "(no description)", ""]
+    options = options_of(cls)
+    if options is None:
+        lines += ["It reads its options itself."]
+    elif options:
+        lines += ["Options:"]
+        for opt in options.values():
+            lines += [f"  {opt.name}: {opt.type_name}; {_default(opt)}", f"      {opt.help}"]
+    else:
+        lines += ["It has no options."]
+    return "\n".join([*lines, "", "Example:", f"  - {_example(name, options or {})}"])
+
+
+def _default(opt: Option) -> str:
+    return "required" if opt.required else f"default {_yaml(opt.default)}"
+
+
+def _example(name: str, options: dict[str, Option]) -> str:
+    if not options:
+        return name
+    shown = [f"{o.name}: {_yaml('...' if o.required else o.default)}" for o in options.values()]
+    return f"{name}: {{{', '.join(shown)}}}"
+
+
+def _yaml(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_yaml, value)) + "]"
+    return f"'{value}'" if isinstance(value, str) and not value.isidentifier() else str(value)
