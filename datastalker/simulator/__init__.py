@@ -1,0 +1,1 @@
+"""An air simulator: makes the captures of several sensors, and the truth beside them."""
