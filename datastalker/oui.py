@@ -149,5 +149,5 @@ def _header(file: TextIO, path: Path) -> dict[str, str]:
 def unreadable(path: Path, why: str) -> InputError:
     return InputError(
         f"{path}: not a vendor registry: {why}. One is made from the IEEE's or Wireshark's files "
-        f"by: stalk oui update --from FILE --out {path}"
+        f"by: stalk oui update --from FILE --out {FILE_NAME}"
     )
