@@ -1,0 +1,49 @@
+# DataStalker: `make help` says what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint check format bench fuzz reference clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+CAPTURES ?= ../shared/captures
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## Install what DataStalker needs, into .venv
+.venv/.ready: pyproject.toml infra/setup.sh
+	@PYTHON=$(PYTHON) infra/setup.sh run
+
+.venv/.ready-dev: pyproject.toml infra/setup.sh
+	@PYTHON=$(PYTHON) infra/setup.sh dev
+
+demo: .venv/.ready ## Simulate an hour of air, run the pipeline on it, show the result
+	@infra/demo.sh
+
+test: .venv/.ready-dev ## Set up and run all tests
+	@$(BIN)/python -m pytest -n auto
+
+lint: .venv/.ready-dev ## Format, lint, types, the import contract
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+check: lint test ## What must pass before a commit lands
+
+format: .venv/.ready-dev ## Format the code and mend what can be mended
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/.ready-dev ## Measure, side by side with what one would use instead
+	@$(BIN)/python -m bench $(BENCH)
+
+fuzz: .venv/.ready-dev ## A million mutated frames, then ten minutes coverage-guided
+	@infra/fuzz.sh
+
+reference: .venv/.ready-dev ## Write docs/reference.md from the code
+	@$(BIN)/python -m docs.reference
+
+clean: ## Remove what was installed and made
+	@rm -rf .venv .demo .bench out .mypy_cache .ruff_cache .pytest_cache .hypothesis

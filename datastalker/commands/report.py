@@ -1,0 +1,212 @@
+"""`stalk report`: what the CSV files tell, for a person: networks, devices, who came and went."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator, Sized
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from datastalker.commands.tables import table
+from datastalker.errors import InputError
+
+Row = dict[str, str]
+_T = TypeVar("_T")
+
+
+@click.command("report")
+@click.argument("directory", default="out")
+@click.option("--limit", default=20, show_default=True, help="Rows of each table; 0: all.")
+def report_command(directory: str, limit: int) -> None:
+    """Show what the CSV files in DIRECTORY tell: networks, devices, who came and went."""
+    folder = Path(directory)
+    frames = sorted(folder.glob("frame-*.csv"))
+    events = sorted(folder.glob("presence-*.csv"))
+    if not frames and not events:
+        raise InputError(
+            f"there is no frame-*.csv or presence-*.csv in {folder}/; name the directory that the "
+            "csv sink writes to, or run a pipeline first: stalk --run -c config.yaml"
+        )
+    air = Air()
+    for row in read(frames):
+        air.add(row)
+    click.echo(air.networks_table(limit))
+    click.echo()
+    click.echo(air.devices_table(limit))
+    if events:
+        click.echo()
+        click.echo(presence_table(read(events), limit, air.vendors))
+
+
+def read(paths: list[Path]) -> Iterator[Row]:
+    """The rows of CSV files, one after the other.
+
+    Raises InputError naming the file that is none.
+    """
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8", newline="") as handle:
+                yield from csv.DictReader(handle)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            said = getattr(error, "strerror", None) or error
+            raise InputError(f"{path} can't be read as CSV: {said}") from error
+
+
+@dataclass
+class Network:
+    """What was heard of one access point under one name."""
+
+    ssid: str
+    bssid: str
+    channel: str = ""
+    security: str = ""
+    signal: int | None = None
+    beacons: int = 0
+    clients: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Device:
+    """What was heard of one transmitter that is no access point."""
+
+    address: str
+    frames: int = 0
+    signal: int | None = None
+    first: str = ""
+    last: str = ""
+    randomized: bool = False
+    vendor: str = ""
+    probes: set[str] = field(default_factory=set)
+
+
+class Air:
+    """Networks and devices, gathered row by row."""
+
+    def __init__(self) -> None:
+        self.networks: dict[tuple[str, str], Network] = {}
+        self.devices: dict[str, Device] = {}
+        self.vendors: dict[str, str] = {}
+        self.aps: set[str] = set()
+
+    def add(self, row: Row) -> None:
+        ta, kind = row.get("ta") or "", row.get("kind") or ""
+        if len(ta) != 17 or int(ta[:2], 16) & 1:
+            return
+        signal = int(row["signal_dbm"]) if row.get("signal_dbm") else None
+        vendor = row.get("ta_oui") or ""
+        if vendor:
+            self.vendors[ta] = vendor
+        if kind in ("BEACON", "PROBE_RESP"):
+            self.aps.add(ta)
+            if kind == "BEACON":
+                self._beacon(row, ta, signal)
+            return
+        device = self.devices.get(ta)
+        if device is None:
+            device = self.devices[ta] = Device(ta, randomized=bool(int(ta[:2], 16) & 2))
+            device.first = row.get("time") or ""
+        device.frames += 1
+        device.last = row.get("time") or ""
+        device.vendor = device.vendor or vendor
+        device.signal = _stronger(device.signal, signal)
+        if kind == "PROBE_REQ" and row.get("ssid"):
+            device.probes.add(row["ssid"])
+        bssid = row.get("bssid") or ""
+        if row.get("to_ds") == "true" and bssid in self.aps:
+            for key, network in self.networks.items():
+                if key[0] == bssid:
+                    network.clients.add(ta)
+
+    def _beacon(self, row: Row, ta: str, signal: int | None) -> None:
+        ssid = row.get("ssid") or ""
+        network = self.networks.get((ta, ssid))
+        if network is None:
+            network = self.networks[ta, ssid] = Network(ssid, ta)
+        network.beacons += 1 + int(row.get("beacons_held_back") or 0)
+        network.channel = row.get("bss_channel") or row.get("channel") or network.channel
+        network.security = row.get("security") or network.security
+        network.signal = _stronger(network.signal, signal)
+
+    def networks_table(self, limit: int) -> str:
+        rows = sorted(self.networks.values(), key=lambda n: (-(n.signal or -999), n.bssid))
+        body = [
+            [
+                network.ssid or "(hidden)",
+                network.bssid,
+                self.vendors.get(network.bssid, ""),
+                network.channel,
+                network.security,
+                network.signal,
+                network.beacons,
+                len(network.clients),
+            ]
+            for network in _first(rows, limit)
+        ]
+        header = ["network", "bssid", "vendor", "channel", "security", "dBm", "beacons", "clients"]
+        return f"{len(rows):,} networks{_cut(rows, limit)}\n" + table(header, body)
+
+    def devices_table(self, limit: int) -> str:
+        devices = [device for device in self.devices.values() if device.address not in self.aps]
+        devices.sort(key=lambda device: (-device.frames, device.address))
+        randomized = sum(device.randomized for device in devices)
+        body = [
+            [
+                device.address,
+                "(randomized)" if device.randomized else device.vendor,
+                device.frames,
+                device.signal,
+                device.first[11:19],
+                device.last[11:19],
+                ", ".join(sorted(device.probes)),
+            ]
+            for device in _first(devices, limit)
+        ]
+        header = ["device", "vendor", "frames", "dBm", "first", "last", "probed for"]
+        title = f"{len(devices):,} devices, {randomized:,} with a randomized address"
+        return f"{title}{_cut(devices, limit)}\n" + table(header, body)
+
+
+def presence_table(rows: Iterator[Row], limit: int, vendors: dict[str, str]) -> str:
+    """Who came and went, in the order of the events' times."""
+    events = [row for row in rows if row.get("event") in ("NEW", "ABSENT")]
+    events.sort(key=lambda row: (int(row.get("timestamp") or 0), row.get("key") or ""))
+    body = [
+        [
+            (row.get("time") or "")[:19].replace("T", " "),
+            "came" if row["event"] == "NEW" else "went",
+            row.get("key") or "",
+            row.get("oui") or vendors.get(row.get("key") or "", ""),
+            int(row["signal_avg_dbm"]) if row.get("signal_avg_dbm") else None,
+            _stay(row),
+        ]
+        for row in _first(events, limit)
+    ]
+    header = ["time (UTC)", "event", "device", "vendor", "dBm", "stay"]
+    return f"who came and went: {len(events):,} events{_cut(events, limit)}\n" + table(header, body)
+
+
+def _stay(row: Row) -> str:
+    if row.get("event") != "ABSENT" or not row.get("first_seen") or not row.get("last_seen"):
+        return ""
+    first, last = int(row["first_seen"]), int(row["last_seen"])
+    start = datetime.fromtimestamp(first / 1e6, UTC).strftime("%H:%M:%S")
+    end = datetime.fromtimestamp(last / 1e6, UTC).strftime("%H:%M:%S")
+    return f"{start} to {end}"
+
+
+def _stronger(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else max(one, other)
+
+
+def _first(rows: list[_T], limit: int) -> list[_T]:
+    return rows[:limit] if limit else rows
+
+
+def _cut(rows: Sized, limit: int) -> str:
+    return f" (the first {limit}; --limit 0 shows all)" if 0 < limit < len(rows) else ""

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The main job on a sample the project makes itself: simulate, run, report.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rm -rf .demo
+mkdir .demo
+echo "1. Simulates an hour of air: access points, phones, laptops and a visitor, heard by three sensors."
+.venv/bin/stalk simulate --out .demo/captures --seed 1
+echo
+echo "2. Runs examples/demo.yaml on it, in one process, no broker:"
+echo "   ./stalk --run -c examples/demo.yaml"
+.venv/bin/stalk --run -c examples/demo.yaml
+echo
+echo "3. What the CSV files tell:  ./stalk report .demo/out"
+echo
+.venv/bin/stalk report .demo/out --limit 12
+echo
+echo "The CSV files lie in $PWD/.demo/out:"
+ls -lh .demo/out | tail -n +2 | awk '{print "  " $5 "  " $9}'
+echo "Next: put a capture of your own into config.template.yml, and run ./stalk --run -c config.template.yml"

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what DataStalker needs into .venv: `setup.sh run` to use it, `setup.sh dev` to change it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+what=${1:-run}
+python=${PYTHON:-python3}
+
+fail() { echo "setup: $*" >&2; exit 1; }
+
+command -v "$python" >/dev/null || fail "there is no $python; install Python 3.11 or newer: apt-get install python3 python3-venv"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+  fail "$("$python" --version) is too old; DataStalker needs 3.11 or newer. Name another: make PYTHON=python3.12 …"
+
+if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+  rm -rf .venv
+  if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    package="python$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
+    echo "setup: installs the Debian package $package (Python's venv module is missing)"
+    sudo=""; [ "$(id -u)" = 0 ] || sudo="sudo"
+    { $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "$package"; } >/dev/null ||
+      fail "could not install it; run: apt-get install $package"
+  fi
+  echo "setup: makes a Python environment in .venv"
+  "$python" -m venv .venv
+fi
+
+if [ "$what" = dev ]; then
+  echo "setup: installs DataStalker and its development tools into .venv (click, PyYAML; pytest, hypothesis, ruff, mypy, import-linter, jsonschema)"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' || fail "pip could not install; is the network there?"
+  touch .venv/.ready .venv/.ready-dev
+else
+  echo "setup: installs DataStalker into .venv (click, PyYAML)"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -e . || fail "pip could not install; is the network there?"
+  touch .venv/.ready
+fi
