@@ -1,0 +1,135 @@
+"""Writes what is generated from the code: docs/reference.md and config.template.yml.
+
+Run by `make reference`; a test compares the files with what this gives.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from datastalker.catalog import BUILTIN
+from datastalker.commands.stages import everything, role, summary
+from datastalker.config import SETTINGS
+from datastalker.message import FIELDS
+from datastalker.options import Option, options_of
+
+ROOT = Path(__file__).resolve().parent.parent
+
+_SAMPLES: dict[tuple[str, str], Any] = {
+    ("pcap", "path"): "captures/*.pcap",
+    ("limit", "messages"): 1_000_000,
+    ("strip", "keys_startswith"): "_",
+    ("print", "format"): "text",
+}
+"""What the template shows where the default would be refused or says little."""
+
+_HEAD = """\
+# DataStalker's configuration: every stage, every option, with its default.
+# Made by `make reference` from the code. Copy what you need; `stalk check -c FILE` explains mistakes.
+#
+# In any value: ${VARIABLE}, ${VARIABLE:-default}, ${file:PATH}. On any stage: a condition,
+#   - oui: {fields: [ta], when: {kind: [BEACON, PROBE_RESP], signal_dbm: {gte: -70}}}
+# passes what does not meet it by. A stage without options may be its bare name: `- beacon_filter`.
+"""
+
+
+def builtin() -> dict[str, Any]:
+    """The built-in stages in the order in which a frame meets them."""
+    found = everything()
+    return {name: found[name] for name in BUILTIN}
+
+
+def template() -> str:
+    """The text of config.template.yml."""
+    lines = [_HEAD]
+    for opt in SETTINGS.values():
+        value = _yaml(opt.default)
+        lines.append(f"# {opt.help}\n{'# ' if opt.default is None else ''}{opt.name}: {value}")
+    lines.append("\npipeline:")
+    for name, cls in builtin().items():
+        lines.append("")
+        lines += [f"  # {line}" for line in textwrap.wrap(summary(cls), 94)]
+        if name == "csv":
+            lines += [
+                "  # A topic cuts the pipeline: run as one process, messages are handed over here in memory.",
+                "  - topic: {frame: wifi.decorated, presence: wifi.presence}",
+                "",
+            ]
+        options = options_of(cls) or {}
+        lines.append(f"  - {name}:")
+        for opt in options.values():
+            value = _SAMPLES.get((name, opt.name), opt.default)
+            lines += [f"      # {line}" for line in textwrap.wrap(_about(opt), 90)]
+            lines.append(f"      {opt.name}: {_yaml(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _about(opt: Option) -> str:
+    return f"{opt.help} ({opt.type_name})"
+
+
+def reference() -> str:
+    """The text of docs/reference.md."""
+    lines = [
+        "# Reference",
+        "",
+        "Made by `make reference` from the code. `stalk stages NAME` shows the same in a terminal.",
+        "",
+        "## The file",
+        "",
+        *_options_table(SETTINGS),
+        "",
+        "`pipeline` is the list of what follows, read from top to bottom.",
+        "",
+    ]
+    for wanted, title in (("source", "Sources"), ("stage", "Stages"), ("sink", "Sinks")):
+        lines += [f"## {title}", ""]
+        for name, cls in builtin().items():
+            if role(cls) != wanted:
+                continue
+            options = options_of(cls) or {}
+            lines += [f"### {name}", "", inspect.getdoc(cls) or "", ""]
+            lines += [*_options_table(options), ""] if options else ["No options.", ""]
+    for kind, fields in FIELDS.items():
+        lines += [f"## Keys of a message of type `{kind}`", "", "| key | type | what | found in |"]
+        lines += ["| --- | --- | --- | --- |"]
+        for field in fields.values():
+            lines.append(f"| `{field.name}` | {field.type} | {field.help} | {field.only} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _options_table(options: dict[str, Option]) -> list[str]:
+    rows = ["| option | type | default | what |", "| --- | --- | --- | --- |"]
+    for opt in options.values():
+        default = "required" if opt.required else f"`{_yaml(opt.default)}`"
+        rows.append(f"| `{opt.name}` | {opt.type_name} | {default} | {opt.help} |")
+    return rows
+
+
+def _yaml(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_yaml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str) and (not value or not value.replace("_", "").isalnum()):
+        return f'"{value}"'
+    return str(value)
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file and its text."""
+    return {ROOT / "docs/reference.md": reference(), ROOT / "config.template.yml": template()}
+
+
+if __name__ == "__main__":
+    for path, text in generated().items():
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
