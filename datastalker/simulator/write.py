@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datastalker.errors import OutputError
+from datastalker.simulator.air import Transmission
 from datastalker.simulator.attack import Attacker
 from datastalker.simulator.frames import text
 from datastalker.simulator.household import CHANNEL
@@ -70,6 +71,33 @@ class PcapFile:
         self._file.close()
 
 
+class Stays:
+    """Gathers, from what was heard, who was there from when to when."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._start_us = scene.start_us
+        self._persons = {member.device.label: member.person for member in scene.cast}
+        self._stays: dict[tuple[str, bytes, int], Stay] = {}
+
+    @property
+    def rows(self) -> list[Stay]:
+        return list(self._stays.values())
+
+    def heard(self, sent: Transmission) -> None:
+        """A frame that names its transmitter, unless it names somebody else."""
+        address, label = sent.frame.ta, sent.sender.label
+        if address is None or isinstance(sent.sender, Attacker):
+            return
+        time_us = self._start_us + sent.time_us
+        stay = self._stays.get((label, address, sent.stay))
+        if stay is not None:
+            stay.goes_on(time_us)
+        else:
+            self._stays[label, address, sent.stay] = Stay(
+                label, self._persons[label], text(address), time_us, time_us
+            )
+
+
 def write_scene(
     options: Options, directory: Path, progress: Callable[[float], None] | None = None
 ) -> Written:
@@ -91,9 +119,8 @@ def write_scene(
 
 def _play(scene: Scene, directory: Path, progress: Callable[[float], None] | None) -> Written:
     sensors = [sensor.name for sensor in scene.air.sensors]
-    persons = {member.device.label: member.person for member in scene.cast}
     freq_mhz = channel_mhz(CHANNEL)
-    stays: dict[tuple[str, bytes, int], Stay] = {}
+    stays = Stays(scene)
     heard = number = 0
     with ExitStack() as files:
         truth = files.enter_context(closing(TransmissionsFile(
@@ -111,19 +138,13 @@ def _play(scene: Scene, directory: Path, progress: Callable[[float], None] | Non
             ])  # fmt: skip
             if any(sent.copies):
                 heard += 1
-                if frame.ta and not isinstance(sent.sender, Attacker):
-                    time_us = scene.start_us + sent.time_us
-                    key = sent.sender.label, frame.ta, sent.stay
-                    if key in stays:
-                        stays[key].goes_on(time_us)
-                    else:
-                        stays[key] = Stay(key[0], persons[key[0]], text(frame.ta), time_us, time_us)
+                stays.heard(sent)
             if progress and number % 1000 == 0:
                 progress(sent.time_us / scene.end_us)
-    write_rows(directory / PRESENCE, list(stays.values()), Stay)
+    write_rows(directory / PRESENCE, stays.rows, Stay)
     write_rows(directory / DEVICES, _devices(scene), DeviceRow)
     frames = {name: capture.number for name, capture in zip(sensors, captures, strict=True)}
-    return Written(number, heard, frames, len(stays))
+    return Written(number, heard, frames, len(stays.rows))
 
 
 def _devices(scene: Scene) -> list[DeviceRow]:
@@ -138,6 +159,8 @@ def _devices(scene: Scene) -> list[DeviceRow]:
 
 def _prepare(directory: Path) -> None:
     """An empty directory, or one that an earlier run filled, whose files are taken away."""
+    if directory.exists() and not directory.is_dir():
+        raise OutputError(f"{directory} is a file; name a directory")
     directory.mkdir(parents=True, exist_ok=True)
     readme = directory / _README
     if readme.is_file() and readme.read_bytes().startswith(_TITLE.encode()):

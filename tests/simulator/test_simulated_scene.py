@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 from collections import defaultdict
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from datastalker.errors import OutputError
 from datastalker.simulator.scene import Options, Scene
 from datastalker.simulator.truth import read_devices, read_stays
-from datastalker.simulator.write import write_scene
+from datastalker.simulator.write import PcapFile, write_scene
 
 START = 1_772_470_800_000_000
 MINUTE = 60_000_000
@@ -171,7 +172,18 @@ def test_it_replaces_what_it_wrote_before_and_leaves_no_sensor_behind(tmp_path: 
     ]
 
 
+def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(self: PcapFile, timestamp_us: int, packet: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(PcapFile, "write", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_scene(Options(minutes=1), tmp_path / "out")
+
+
 def test_it_says_where_it_can_not_write(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"can't write .*file"):
+    with pytest.raises(OutputError, match="is a file; name a directory"):
+        write_scene(Options(minutes=1), tmp_path / "file")
+    with pytest.raises(OutputError, match=r"can't write .*out"):
         write_scene(Options(minutes=1), tmp_path / "file" / "out")
