@@ -2,7 +2,8 @@
 addresses and other fields it has, and a reader for them that is made once per kind.
 
 As tshark does: an A-MSDU has no source and (or) destination of its own, they are in its
-subframes; CF-End has no TA; the TA of an RTS is not unmasked; the Duration of a PS-Poll is an AID.
+subframes; CF-End has no TA; the TA of an RTS is not unmasked; the Duration of a PS-Poll is an AID,
+and the uppermost bit of any other Duration isn't part of it.
 A frame that was cut short has what is wholly in its bytes.
 """
 
@@ -118,7 +119,9 @@ def reader(header: Header, names: AddressNames, padded: bool, body: Body | None)
         if len(roles) == 3:
             return _three_reader(header, names, size, body, cut)
         return _qos_reader(header, names, size, body, cut)
-    if roles == (("ra",),) and header.has_duration:
+    if len(roles) == 1 and body is not None:
+        return _beacon_reader(body, cut)
+    if roles == (("ra",),):
         return _one_reader(names, cut)
     if len(roles) == 2 and header.has_duration:
         return _two_reader(roles[1][0], names, cut)
@@ -132,7 +135,8 @@ def _one_reader(names: AddressNames, cut: Reader) -> Reader:
         if end - start < 10:
             cut(message, data, start, end)
             return
-        message["duration"], address = unpack(data, start + 2)
+        duration, address = unpack(data, start + 2)
+        message["duration"] = duration & 0x7FFF
         message["ra"] = names[address]
 
     return read
@@ -145,7 +149,8 @@ def _two_reader(second: str, names: AddressNames, cut: Reader) -> Reader:
         if end - start < 16:
             cut(message, data, start, end)
             return
-        message["duration"], address1, address2 = unpack(data, start + 2)
+        duration, address1, address2 = unpack(data, start + 2)
+        message["duration"] = duration & 0x7FFF
         message["ra"] = names[address1]
         message[second] = names[address2]
 
@@ -162,7 +167,8 @@ def _three_reader(
         if end - start < 24:
             cut(message, data, start, end)
             return
-        message["duration"], address1, address2, address3, sequence = unpack(data, start + 2)
+        duration, address1, address2, address3, sequence = unpack(data, start + 2)
+        message["duration"] = duration & 0x7FFF
         message["ra"] = message[role1] = names[address1]
         message["ta"] = message[role2] = names[address2]
         message[role3] = names[address3]
@@ -189,7 +195,8 @@ def _qos_reader(
         if end - start < needed:
             cut(message, data, start, end)
             return
-        message["duration"], *found, sequence = unpack(data, start + 2)
+        duration, *found, sequence = unpack(data, start + 2)
+        message["duration"] = duration & 0x7FFF
         if four:
             found.append(data[start + 24 : start + 30])
         for role, number in roles:
@@ -209,13 +216,23 @@ def _qos_reader(
     return read
 
 
+def _beacon_reader(body: Body, cut: Reader) -> Reader:
+    """Beacons of the extension type: a body behind one address."""
+
+    def read(message: Message, data: bytes, start: int, end: int) -> None:
+        cut(message, data, start, end)
+        body(message, data, start + 10, end)
+
+    return read
+
+
 def _cut_reader(header: Header, names: AddressNames) -> Reader:
     """Reads what there is of a frame that ends inside its header, or is no longer than that."""
 
     def read(message: Message, data: bytes, start: int, end: int) -> None:
         size = len(data) - start
         if size >= 4 and header.has_duration:
-            message["duration"] = int.from_bytes(data[start + 2 : start + 4], "little")
+            message["duration"] = (data[start + 2] | data[start + 3] << 8) & 0x7FFF
         for roles, at in zip(header.addresses, _ADDRESS_AT, strict=False):
             if size >= at + 6:
                 for role in roles:

@@ -39,9 +39,9 @@ class Elements:
     whole: bool = True
 
 
-def read(data: bytes, offset: int, end: int) -> Elements:
-    """Read the elements in data[offset:end]."""
-    found = Elements()
+def read(data: bytes, offset: int, end: int, found: Elements | None = None) -> Elements:
+    """Read the elements in data[offset:end], in addition to those `found` already."""
+    found = found or Elements()
     ids, handlers = found.ids, _HANDLERS
     while offset + 2 <= end:
         number = data[offset]
@@ -61,7 +61,7 @@ def read(data: bytes, offset: int, end: int) -> Elements:
         elif number in CHANGING:
             found.changing.append((begin, offset))
     else:
-        found.whole = offset == end
+        found.whole = found.whole and offset == end
     return found
 
 

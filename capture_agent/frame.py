@@ -14,7 +14,7 @@ from typing import Any
 from capture_agent import dot11, link
 from capture_agent.capture_file import Record
 from capture_agent.dot11 import Body, Reader
-from capture_agent.management import Management
+from capture_agent.management import Management, read_dmg_beacon
 from capture_agent.radiotap import HeaderError, Layout, Radio
 from datastalker.message import Message
 
@@ -143,6 +143,8 @@ class FrameParser:
             body = self._management.body(header.subtype, header.flags["protected"])
         elif header.has_payload:
             body = read_eapol
+        elif header.kind == "DMG_BEACON":
+            body = read_dmg_beacon
         return header, dot11.reader(header, self._names, padded, body)
 
 

@@ -54,7 +54,7 @@ def _prism(data: bytes) -> Radio:
         item = did >> 16
         if item == _PRISM_SIGNAL:
             radio.fields["signal_dbm"] = value
-        elif item == _PRISM_NOISE:
+        elif item == _PRISM_NOISE and value:
             radio.fields["noise_dbm"] = value
         elif item == _PRISM_CHANNEL and 0 < value < 256:
             radio.fields["channel"] = value
@@ -70,7 +70,7 @@ def _is_avs(data: bytes) -> bool:
 _AVS_SIZE = 64  # version 1; version 2 is longer
 _AVS_OFDM_5_GHZ = 8
 _AVS_DBM = 2
-_AVS_NO_NOISE = -1
+_AVS_NO_NOISE = (-1, 0)
 
 
 def _avs(data: bytes) -> Radio:
@@ -107,7 +107,7 @@ def _avs(data: bytes) -> Radio:
         fields["antenna"] = antenna
     if signal_type == _AVS_DBM:
         fields["signal_dbm"] = signal
-        if noise != _AVS_NO_NOISE:
+        if noise not in _AVS_NO_NOISE:
             fields["noise_dbm"] = noise
     return radio
 

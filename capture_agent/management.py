@@ -36,13 +36,13 @@ _CATEGORIES: dict[int, dict[int, int]] = {
     0: {0: 1, 1: 1, 2: 1, 3: 1},  # spectrum management
     1: {0: 1, 1: 3, 2: 5},  # QoS
     2: {0: 16, 1: 14, 2: 14},  # DLS
-    4: {4: 4, 9: 3, 10: 1, 11: 5, 12: 1, 13: 6, 14: 3, 16: 13, 17: 13, 32: 1, 33: 18, 34: 13},
+    4: {4: 4, 10: 1, 11: 5, 12: 1, 13: 6, 14: 3, 16: 13, 17: 13, 32: 1, 33: 18, 34: 13},  # public
     5: {0: 3, 1: 1, 2: 3, 3: 9, 4: 1, 5: 1},  # radio measurement
     6: {1: 12, 2: 14, 3: 12, 4: 14},  # fast BSS transition
     7: {0: 1, 1: 1, 2: 2, 3: 1, 6: 7, 7: 1, 8: 1},  # HT
     8: {0: 2, 1: 2},  # SA query
-    9: {4: 4, 9: 3, 10: 1, 11: 5, 12: 1, 13: 6, 14: 3, 16: 13, 17: 13, 32: 1, 33: 18, 34: 13},
-    10: {6: 2, 7: 5, 8: 9, 13: 1, 14: 1, 16: 1, 17: 3},  # WNM
+    9: {4: 4, 10: 1, 11: 5, 12: 1, 13: 6, 14: 3, 16: 13, 17: 13, 32: 1, 33: 18, 34: 13},  # the same
+    10: {6: 2, 7: 5, 8: 3, 13: 1, 14: 1, 16: 1, 17: 3},  # WNM
     11: {0: 19, 1: 2},  # unprotected WNM
     12: {0: 3, 1: 5, 2: 3, 3: 2, 4: 1, 5: 2, 6: 2, 7: 1, 8: 3, 9: 1, 10: 1},  # TDLS
     13: {10: 2},  # mesh
@@ -66,6 +66,9 @@ _NO_ELEMENTS = frozenset(
     ((7, 4), (7, 5), (10, 26), (16, 11), (19, 1), (21, 0), (21, 1), (21, 2), (30, 0))
 )
 _BLOCK_ACK, _BLOCK_ACK_OFFSETS = 3, {0: 7, 1: 7, 2: 4}
+_PUBLIC, _VENDOR_SPECIFIC, _GAS = (4, 9), 9, (10, 11, 13)
+_P2P = b"\x50\x6f\x9a\x09"
+_TRANSITION_REQUEST, _TRANSITION_RESPONSE = (10, 7), (10, 8)
 
 
 class Management:
@@ -187,23 +190,62 @@ class Management:
         if end - start < 2:
             return
         category, action = data[start], data[start + 1]
-        if category == _BLOCK_ACK:
-            offset = _BLOCK_ACK_OFFSETS.get(action)
-        elif category in _CATEGORIES and (category, action) not in _NO_ELEMENTS:
-            offset = _CATEGORIES[category].get(action, _CATEGORY_OFFSET.get(category, 0))
+        offset = _action_elements(category, action, data[start + 2 : end])
+        if offset is None:
+            return
+        offset += start + 2
+        if category in _PUBLIC and action in _GAS:
+            _elements(message, data, offset, end, queries=True)
         else:
-            offset = None
-        if offset is not None:
-            _elements(message, data, start + 2 + offset, end)
+            _elements(message, data, offset, end)
+
+
+def read_dmg_beacon(message: Message, data: bytes, start: int, end: int) -> None:
+    """802.11-2020, 9.3.4.2: Timestamp, Sector Sweep, Beacon Interval, then much else."""
+    if end - start >= 8:
+        message["tsf"] = int.from_bytes(data[start : start + 8], "little")
+    if end - start >= 13:
+        message["beacon_interval"] = int.from_bytes(data[start + 11 : start + 13], "little")
+
+
+def _action_elements(category: int, action: int, rest: bytes) -> int | None:
+    """Where the elements of an action frame start in what is behind its action code."""
+    if category == _BLOCK_ACK:
+        return _BLOCK_ACK_OFFSETS.get(action)
+    if category not in _CATEGORIES or (category, action) in _NO_ELEMENTS:
+        return None
+    if category in _PUBLIC and action == _VENDOR_SPECIFIC:
+        return 6 if rest.startswith(_P2P) else None
+    offset = _CATEGORIES[category].get(action, _CATEGORY_OFFSET.get(category, 0))
+    if (category, action) == _TRANSITION_REQUEST and len(rest) > 1:
+        mode = rest[1]
+        offset += 12 if mode & 0x08 else 0  # BSS Termination Duration
+        if mode & 0x10 and offset < len(rest):  # Session Information URL
+            offset += 1 + rest[offset]
+    elif (category, action) == _TRANSITION_RESPONSE and len(rest) > 1 and rest[1] == 0:
+        offset += 6  # Target BSSID
+    return offset
 
 
 _BEACON = Struct("<QHH").unpack_from
 _AUTHENTICATION = Struct("<HHH").unpack_from
 
 
-def _elements(message: Message, data: bytes, offset: int, end: int) -> None:
-    if offset < end:
-        message.update(elements.keys(elements.read(data, offset, end), None))
+def _elements(
+    message: Message, data: bytes, offset: int, end: int, *, queries: bool = False
+) -> None:
+    """Read elements; with `queries` there is a query, after its length, behind the first (9.6.7)."""
+    if offset >= end:
+        return
+    if not queries:
+        found = elements.read(data, offset, end)
+    else:
+        first = min(offset + 2 + data[offset + 1], end) if offset + 2 <= end else end
+        found = elements.read(data, offset, first)
+        if first + 2 <= end:
+            query = int.from_bytes(data[first : first + 2], "little")
+            found = elements.read(data, min(first + 2 + query, end), end, found)
+    message.update(elements.keys(found, None))
 
 
 def _split(keys: dict[str, Any]) -> Keys:

@@ -71,7 +71,7 @@ _FIELDS: dict[int, tuple[int, int, tuple[tuple[int, int], ...] | None]] = {
 }
 _TLV, _RADIOTAP_NAMESPACE, _VENDOR_NAMESPACE, _EXTENDED = (1 << bit for bit in (28, 29, 30, 31))
 
-_FLAG_FCS, _FLAG_PAD, _FLAG_BAD = 0x10, 0x20, 0x40
+_FLAG_FCS, _FLAG_PAD, _FLAG_BAD, _FLAG_SHORT_GI = 0x10, 0x20, 0x40, 0x80
 
 
 class Layout:
@@ -224,7 +224,11 @@ class Layout:
         if 2 in at and data[at[2]]:
             return phy.legacy_kbps(data[at[2]])
         if 19 in at:
-            rate = phy.ht_kbps(*data[at[19] : at[19] + 3])
+            known, flags, index = data[at[19] : at[19] + 3]
+            if 1 in at and not known & 0x04:  # the guard interval, else told by Flags
+                known |= 0x04
+                flags = flags & ~0x04 | (0x04 if data[at[1]] & _FLAG_SHORT_GI else 0)
+            rate = phy.ht_kbps(known, flags, index)
         elif 21 in at:
             known, flags, width, users = unpack_from("<HBB4s", data, at[21])
             rate = phy.vht_kbps(known, flags, width, users)
