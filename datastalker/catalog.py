@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
+import zlib
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -36,17 +38,20 @@ def third_party() -> dict[str, str]:
 def load(name: str) -> bool:
     """Import the module that registers the stage `name`. False: nobody offers it.
 
-    Raises InputError where an installed package offers it but can't be imported.
+    Raises InputError where it is offered but can't be imported.
     """
     module = BUILTIN.get(name)
     if module is not None:
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise InputError(f"'{name}' needs a package that is not installed: {error}") from error
         return True
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             try:
                 entry.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise InputError(
                     f"the installed package behind stage '{name}' ({entry.value}) can't be "
                     f"imported: {type(error).__name__}: {error}"
@@ -67,25 +72,33 @@ def load_plugin(plugin: str, base: Path) -> None:
             importlib.import_module(plugin)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        hint = ""
+        if not plugin.endswith(".py") and (base / f"{plugin}.py").is_file():
+            hint = f"; did you mean the file '{plugin}.py'?"
         raise InputError(
-            f"plug-in '{plugin}' can't be imported: {_where(error, plugin)}"
+            f"plug-in '{plugin}' can't be imported: {_where(error, plugin)}{hint}"
         ) from error
 
 
 def _load_file(path: Path) -> None:
     if not path.is_file():
         raise InputError(f"plug-in file {path} does not exist")
-    name = f"datastalker_plugin_{path.stem}"
+    # The path is in the name: two files may be called the same.
+    name = f"datastalker_plugin_{path.stem}_{zlib.crc32(os.fsencode(path.resolve())):08x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    sys.modules[name] = module  # dataclasses and type hints look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
 
 
-def _where(error: Exception, plugin: str) -> str:
+def _where(error: BaseException, plugin: str) -> str:
     """The innermost line of the plug-in itself that the traceback names."""
     line = getattr(error, "lineno", None) if isinstance(error, SyntaxError) else None
     trace = error.__traceback__
@@ -94,4 +107,4 @@ def _where(error: Exception, plugin: str) -> str:
             line = trace.tb_lineno
         trace = trace.tb_next
     text = f"{type(error).__name__}: {error}"
-    return f"{text} (line {line})" if line and "line" not in text else text
+    return f"{text} (line {line})" if line and f"line {line}" not in text else text

@@ -16,6 +16,7 @@ import click
 from datastalker import __version__
 from datastalker.errors import ConfigError, DataStalkerError
 from datastalker.options import suggest
+from datastalker.text import printable
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:run_command", "Run a pipeline in this process, no broker needed."),
@@ -75,6 +76,8 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
 
     One YAML file describes the pipeline: a source, stages, sinks.
     """
+    # `stalk -c FILE check` means the same as `stalk check -c FILE`.
+    ctx.default_map = {"run": {"config": config}, "check": {"path": config}}
     if version:
         click.echo(f"DataStalker {__version__}\nLicense: MIT")
         ctx.exit(0)
@@ -97,7 +100,7 @@ def main(args: list[str] | None = None) -> Any:
             click.echo(str(problem), err=True)
         sys.exit(error.exit_code)
     except DataStalkerError as error:
-        click.echo(f"stalk: {error}", err=True)
+        click.echo(f"stalk: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `stalk … | head`: who reads has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

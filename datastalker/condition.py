@@ -11,6 +11,8 @@ and `exists: false`.
 
 from __future__ import annotations
 
+import difflib
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -56,7 +58,7 @@ def compile_condition(when: Any, path: Path, report: Report, warn: Report) -> Pr
     for field, wanted in when.items():
         here = (*path, field)
         if field not in _CONTRACT and field != "type":
-            close = suggest(str(field), _CONTRACT, known_hint=False)
+            close = _misspelt(str(field))
             if close:
                 warn(here, f"no built-in field is called '{field}'{close}")
         if isinstance(wanted, Mapping):
@@ -73,8 +75,20 @@ def compile_condition(when: Any, path: Path, report: Report, warn: Report) -> Pr
                 tests.append((str(field), test))
     if len(tests) == 1:
         only, check = tests[0]
+        if only == "type":
+            return lambda message: check(message.type)
         return lambda message: check(message.get(only))
-    return lambda message: all(test(message.get(field)) for field, test in tests)
+    return lambda message: all(
+        test(message.type if field == "type" else message.get(field)) for field, test in tests
+    )
+
+
+def _misspelt(field: str) -> str:
+    """What it probably should be; not for `ta_oui`: a stage names a key after what it is made of."""
+    for close in difflib.get_close_matches(field, _CONTRACT, 1, 0.6):
+        if not set(close.split("_")) <= set(field.split("_")):
+            return f", did you mean '{close}'?"
+    return ""
 
 
 def _names() -> str:
@@ -90,13 +104,20 @@ def _comparison(field: str, name: str, operand: Any, path: Path, report: Report)
         if contract is not None and contract.type != "integer":
             report(path, f"'{field}' is no number ({contract.type}): '{name}' never holds")
             return None
-        if not _is_number(operand):
+        if not _is_number(operand) or math.isnan(operand):
             report(path, f"'{name}' compares with a number, not {operand!r}")
             return None
     elif name == "matches":
+        contract = _CONTRACT.get(field)
+        if contract is not None and str not in _TYPES.get(contract.type, ()):
+            report(path, f"'{field}' is no text ({contract.type}): 'matches' never holds")
+            return None
+        if isinstance(operand, (bool, list, dict)) or operand is None:
+            report(path, "'matches' takes a regular expression; quote it")
+            return None
         try:
             operand = re.compile(str(operand))
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             report(path, f"'{operand}' is no regular expression: {error}")
             return None
     elif name == "exists":
@@ -106,6 +127,9 @@ def _comparison(field: str, name: str, operand: Any, path: Path, report: Report)
     else:
         if name == "in" and not isinstance(operand, list):
             report(path, "'in' takes a list")
+            return None
+        if name == "equals" and isinstance(operand, list) and field in _CONTRACT:
+            report(path, "'equals' takes one value; for one of several use 'in'")
             return None
         if name == "not" and not isinstance(operand, list):
             operand = [operand]

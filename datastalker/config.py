@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import socket
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
@@ -23,6 +25,11 @@ CUT = "topic"
 """The entry that cuts a pipeline at a topic."""
 
 
+def _level(value: str) -> str | None:
+    levels = ("DEBUG", "INFO", "WARNING", "ERROR")
+    return None if value.upper() in levels else f"must be one of {', '.join(levels)}, not '{value}'"
+
+
 class Settings:
     """What may stand at the top of the file beside `pipeline`."""
 
@@ -37,7 +44,7 @@ class Settings:
     state_max_entries: int = option(
         MAX_ENTRIES, "how many entries each stage may remember; more evict the oldest", minimum=1
     )
-    log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")
+    log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR", check=_level)
     log_file: str | None = option(None, "write the log here rather than to standard error")
     logging: dict | None = option(None, "Python's logging.config.dictConfig, for more than that")  # type: ignore[type-arg]
     kafka: dict | None = option(  # type: ignore[type-arg]
@@ -92,7 +99,7 @@ def load(path: str, environment: Mapping[str, str] | None = None) -> Config:
     Raises ConfigError where it can't be read or is no YAML; other mistakes are in `problems`.
     """
     try:
-        text = FilePath(path).read_text(encoding="utf-8")
+        text = FilePath(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
             [Problem(path, 0, 0, "there is no such file; name another with -c FILE")]
@@ -108,7 +115,8 @@ def parse(text: str, file: str, environment: Mapping[str, str] | None = None) ->
     document = Document(text, file, environment)
     config = Config(file, problems=document.problems)
     _Checker(document, config).check()
-    config.problems.sort(key=lambda problem: (problem.line, problem.column))
+    found = dict.fromkeys(config.problems)  # what an alias repeats is wrong once
+    config.problems = sorted(found, key=lambda problem: (problem.line, problem.column))
     return config
 
 
@@ -127,23 +135,36 @@ def build(config: Config) -> Pipeline:
         if step.topics is not None:
             entries.append(Entry(_bind(_Cut(stats, topics=step.topics), step, config, stats)))
             continue
-        assert step.cls is not None
-        try:
-            component = step.cls.from_config(dict(step.options), stats)
-        except ConfigError:
-            raise
-        except (ValueError, InputError) as error:
-            text = f"{step.label}: {error}"
-            raise ConfigError([Problem(config.file, *step.position, text)]) from error
+        component = _make(step, config, stats)
         _bind(component, step, config, stats)
         if isinstance(component, SourceStage):
             source = component
         else:
+            assert isinstance(component, (Stage, Sink))
             if isinstance(component, Sink):
                 component.added = tuple(added)
             added += component.adds()
             entries.append(Entry(component, step.label, step.when))
     return Pipeline(entries, source, stats)
+
+
+def _make(step: Step, config: Config, stats: Stats) -> Component:
+    """The component of a step; what its constructor raises is a mistake at the step's place."""
+    assert step.cls is not None
+    try:
+        component = step.cls.from_config(dict(step.options), stats)
+        if isinstance(component, (Stage, SourceStage, Sink)):
+            return component
+        text = f"from_config gave a {type(component).__name__}, not a stage"
+    except ConfigError:
+        raise
+    except (ValueError, InputError) as error:
+        text = str(error)
+    except Exception as error:  # a mistake in the code of a plug-in: say where
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{FilePath(at.filename).name}, line {at.lineno}"
+        text = f"can't be built: {type(error).__name__}: {error} ({where})"
+    raise ConfigError([Problem(config.file, *step.position, f"{step.label}: {text}")])
 
 
 class _Cut(Stage):
@@ -161,8 +182,10 @@ class _Cut(Stage):
 def _bind(component: Any, step: Step, config: Config, stats: Stats) -> Any:
     component.stats = stats
     component.state = State(config.settings["state_max_entries"])
-    component.sensor_name = config.sensor
-    component.labels = {key: _label(value) for key, value in config.settings["labels"].items()}
+    labels = {key: _label(value) for key, value in config.settings["labels"].items()}
+    for name, value in (("sensor_name", config.sensor), ("labels", labels)):
+        if name not in step.options:
+            setattr(component, name, value)
     return component
 
 
@@ -191,15 +214,21 @@ class _Checker:
             self.config.settings = complete(SETTINGS, {}, (), self.report)
             return
         given = {key: item for key, item in value.items() if key != "pipeline"}
-        self.config.settings = complete({**SETTINGS}, given, (), self.report)
+        root = "pipeline"
+        if root not in value:
+            for close in difflib.get_close_matches(root, given, 1, 0.6):
+                self.report((close,), f"unknown option '{close}', did you mean 'pipeline'?")
+                del given[close]
+                root = close
+        self.config.settings = complete(SETTINGS, given, (), self.report)
         self._plugins()
-        pipeline = value.get("pipeline")
+        pipeline = value.get(root)
         if not isinstance(pipeline, list) or not pipeline:
-            said = "is missing" if "pipeline" not in value else "must be a list of stages"
-            self.report(("pipeline",), f"'pipeline' {said}; the first entry is a source: pcap")
+            said = "is missing" if root not in value else "must be a list of stages"
+            self.report((root,), f"'pipeline' {said}; the first entry is a source: pcap")
             return
         for index, item in enumerate(pipeline):
-            self._entry(item, ("pipeline", index))
+            self._entry(item, (root, index))
         self._order()
 
     def _plugins(self) -> None:
@@ -216,13 +245,21 @@ class _Checker:
             self.report(path, "an entry is a stage's name, or a mapping: its name to its options")
             return
         names = [key for key in item if key != "when"]
-        if len(names) != 1:
-            self.report(path, f"one stage an entry, not {len(names)}: put a '- ' before each")
+        if not names:
+            self.report(path, "'when' stands alone; it goes with a stage's name in one entry")
+            return
+        if len(names) > 1:
+            text = f"one stage an entry, not {len(names)}: put a '- ' before each"
+            if item[names[0]] is None:
+                text += f"; or indent the others further, if they are options of '{names[0]}'"
+            self.report(path, text)
             return
         name = str(names[0])
         options, here = item[name], (*path, name)
         if name == CUT:
             self._cut(options, here)
+            if "when" in item:
+                self.report((*path, "when"), "a topic carries all messages: 'when' goes to a stage")
             return
         self.labels[name] = self.labels.get(name, 0) + 1
         label = name if self.labels[name] == 1 else f"{name}#{self.labels[name]}"
@@ -240,6 +277,8 @@ class _Checker:
         self, item: dict[str, Any], options: dict[str, Any], path: Path, here: Path
     ) -> Predicate | None:
         """`when:` may stand among the options or beside the stage's name."""
+        if "when" in options and "when" in item:
+            self.report((*path, "when"), "'when' is given twice: among the options, and here")
         if "when" in options:
             return compile_condition(options.pop("when"), (*here, "when"), self.report, self.warn)
         if "when" in item:
@@ -248,23 +287,27 @@ class _Checker:
 
     def _find(self, name: str, here: Path) -> type[Component] | None:
         try:
-            if name not in REGISTRY:
-                catalog.load(name)
+            offered = name in REGISTRY or catalog.load(name)
         except InputError as error:
             self.report(here, str(error))
             return None
-        except ImportError as error:
-            self.report(here, f"'{name}' needs a package that is not installed: {error}")
-            return None
-        if name not in REGISTRY:
-            known = [*catalog.BUILTIN, CUT, *(n for n in REGISTRY if n not in catalog.BUILTIN)]
+        if name in REGISTRY:
+            return REGISTRY[name]
+        if offered:
+            self.report(here, f"the installed package behind stage '{name}' registers no such name")
+        else:
+            known = dict.fromkeys([*catalog.BUILTIN, CUT, *catalog.third_party(), *REGISTRY])
             self.report(here, f"unknown stage '{name}'{suggest(name, known)}")
-        return REGISTRY.get(name)
+        return None
 
     def _options(
         self, cls: type[Component] | None, given: dict[str, Any], here: Path, name: str
     ) -> dict[str, Any]:
-        declared = options_of(cls) if cls is not None else None
+        try:
+            declared = options_of(cls) if cls is not None else None
+        except (NameError, TypeError) as error:
+            self.report(here, f"{name}: its options can't be read: {error}")
+            return given
         if cls is None or declared is None:
             return given
         before = len(self.config.problems)
@@ -274,8 +317,11 @@ class _Checker:
 
         options = complete(declared, given, here, report)
         if len(self.config.problems) == before:
-            for option_name, text in cls.check_config(options):
-                report((*here, option_name) if option_name else here, text)
+            try:
+                for option_name, text in cls.check_config(options):
+                    report((*here, option_name) if option_name else here, text)
+            except Exception as error:  # a mistake in the code of a plug-in
+                report(here, f"its check_config failed: {type(error).__name__}: {error}")
         return options
 
     def _cut(self, value: Any, here: Path) -> None:
@@ -290,20 +336,20 @@ class _Checker:
         self.config.steps.append(Step(CUT, CUT, None, {}, None, here[:-1], position, topics))
 
     def _order(self) -> None:
-        steps = self.config.steps
-        if not steps:
-            return
-        first = steps[0]
-        if first.cls is not None and not issubclass(first.cls, SourceStage):
-            self.report(
-                first.path, f"'{first.name}' is no source; the first entry must be one: pcap"
-            )
-        if first.topics is not None:
-            self.report(first.path, "the first entry must be a source, not a topic: pcap")
-        if first.when is not None:
-            self.report(
-                first.path, f"'{first.name}' is a source: 'when' has nothing to look at yet"
-            )
-        for step in steps[1:]:
-            if step.cls is not None and issubclass(step.cls, SourceStage):
-                self.report(step.path, f"'{step.name}' is a source and can only be the first entry")
+        for step in self.config.steps:
+            is_source = step.cls is not None and issubclass(step.cls, SourceStage)
+            if step.path[-1] != 0:
+                if is_source:
+                    self.report(
+                        step.path, f"'{step.name}' is a source and can only be the first entry"
+                    )
+            elif step.topics is not None:
+                self.report(step.path, "the first entry must be a source, not a topic: pcap")
+            elif step.cls is not None and not is_source:
+                self.report(
+                    step.path, f"'{step.name}' is no source; the first entry must be one: pcap"
+                )
+            elif step.when is not None:
+                self.report(
+                    step.path, f"'{step.name}' is a source: 'when' has nothing to look at yet"
+                )

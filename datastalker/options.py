@@ -11,9 +11,11 @@ it is given.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import functools
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -66,7 +68,10 @@ def option(
 
 
 def options_of(cls: type) -> dict[str, Option] | None:
-    """The options of a stage, source or sink by name; None: it reads its configuration itself."""
+    """The options of a stage, source or sink by name; None: it reads its configuration itself.
+
+    Raises TypeError or NameError where an option's annotation is no type that an option can have.
+    """
     return _options_of(cls)
 
 
@@ -77,20 +82,37 @@ def _options_of(cls: Any) -> dict[str, Option] | None:
         found = {k: v for k, v in vars(base).items() if isinstance(v, Option)}
         hints = typing.get_type_hints(base) if found else {}
         for name, value in found.items():
-            declared[name] = replace(value, name=name, type=hints.get(name, Any))
+            annotation = hints.get(name, Any)
+            if not _supported(annotation):
+                raise TypeError(
+                    f"option '{name}' is declared as {annotation}; its type may be bool, int, "
+                    "float, str, Literal, list, dict, None, or several of them"
+                )
+            declared[name] = replace(value, name=name, type=annotation)
     if declared:
         return declared
-    if "from_config" in vars(cls):
+    own = getattr(cls, "from_config", None)
+    if own is not None and own.__qualname__ != "Component.from_config":
         return None
     return _from_signature(cls)
 
 
+def _supported(annotation: Any) -> bool:
+    """Whether YAML can hold it, and `_fit_one` can tell."""
+    if get_origin(annotation) in (Union, types.UnionType, list, dict):
+        return bool(get_args(annotation)) and all(map(_supported, get_args(annotation)))
+    return get_origin(annotation) is Literal or annotation in (*_WORDS, None, list)
+
+
 def _from_signature(cls: type) -> dict[str, Option]:
-    hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+    try:
+        hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
+    except (NameError, TypeError):  # written for people and checkers: no declaration of ours
+        hints = {}
     return {
         name: Option(
             name,
-            hints.get(name, Any),
+            hint if _supported(hint := hints.get(name, Any)) else Any,
             REQUIRED if parameter.default is parameter.empty else parameter.default,
             "",
         )
@@ -115,7 +137,7 @@ def complete(
         if name not in given:
             if opt.required:
                 report(path, f"option '{name}' is missing: {opt.help or opt.type_name}")
-            values[name] = None if opt.required else opt.default
+            values[name] = None if opt.required else copy.copy(opt.default)
             continue
         ok, value, wrong = _fit(opt.type, given[name])
         if not ok:
@@ -178,9 +200,11 @@ def _fit_one(annotation: Any, value: Any) -> tuple[bool, Any, Path]:
         return value is None, value, ()
     if origin is Literal:
         return value in get_args(annotation), value, ()
-    if origin is list:
+    if origin is list or annotation is list:
         if not isinstance(value, list):
             return False, value, ()
+        if annotation is list:
+            return True, value, ()
         fitted_list = []
         for index, item in enumerate(value):
             ok, fitted, wrong = _fit(get_args(annotation)[0], item)
@@ -202,6 +226,7 @@ def _fit_one(annotation: Any, value: Any) -> tuple[bool, Any, Path]:
         return True, fitted_dict, ()
     if annotation is float:
         ok = isinstance(value, (int, float)) and not isinstance(value, bool)
+        ok = ok and math.isfinite(value)
         return ok, float(value) if ok else value, ()
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool), value, ()
@@ -213,6 +238,7 @@ _WORDS = {
     int: "a whole number",
     float: "a number",
     str: "text",
+    list: "a list",
     dict: "a mapping",
     type(None): "null",
     Any: "anything",
@@ -263,8 +289,8 @@ def json_schema(annotation: Any) -> dict[str, Any]:
         return {"type": "array", "items": json_schema(get_args(annotation)[0])}
     if origin is dict:
         return {"type": "object", "additionalProperties": json_schema(get_args(annotation)[1])}
-    if annotation is dict:
-        return {"type": "object"}
+    if annotation in (list, dict):
+        return {"type": "array" if annotation is list else "object"}
     return {"type": _SCHEMA[annotation]} if annotation in _SCHEMA else {}
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, TypeVar
 
 from datastalker.message import Field, Message
+from datastalker.options import Option
 from datastalker.state import State
 from datastalker.stats import Stats
 
@@ -93,8 +94,10 @@ class Stage(Component):
     def tick(self, now: int) -> Iterable[Message]:
         """Time has moved: `now` is the greatest timestamp seen, microseconds.
 
-        Called after each batch. Here is where `self.state.expired(now)` is taken; the default
-        lets what expired go.
+        Called when a second begins, before the message that begins it, after 1000 messages should
+        time stand still, and at the end: never where a batch happens to end, so what comes out does
+        not depend on how the input was cut. Here is where `self.state.expired(now)` is taken; the
+        default lets what expired go.
         """
         self.state.expired(now)
         return ()
@@ -150,8 +153,20 @@ REGISTRY: dict[str, type[Component]] = {}
 """Every class that was registered so far, by its name in the YAML."""
 
 
+_TAKEN = {"name", "state", "log", "when"}
+"""What no option can be called: the runner sets the first three, and looks at the last itself."""
+
+
 def _place(cls: type) -> tuple[str, str]:
     return cls.__module__, cls.__qualname__
+
+
+def _check_options(name: str, cls: type) -> None:
+    names = {
+        key for base in cls.__mro__ for key in vars(base) if isinstance(vars(base)[key], Option)
+    }
+    for taken in sorted(_TAKEN & {*names, *_signature(cls).parameters}):
+        raise ValueError(f"stage '{name}': no option can be called '{taken}', choose another name")
 
 
 def register(name: str) -> Callable[[AnyComponent], AnyComponent]:
@@ -163,6 +178,7 @@ def register(name: str) -> Callable[[AnyComponent], AnyComponent]:
     def decorator(cls: AnyComponent) -> AnyComponent:
         if not (isinstance(cls, type) and issubclass(cls, Component)):
             raise TypeError(f"'{name}': a stage derives from Stage, SourceStage or Sink")
+        _check_options(name, cls)
         other = REGISTRY.get(name)
         # The same class again is a module that was loaded twice: a plug-in reloaded, a test.
         if other is not None and _place(other) != _place(cls):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, MutableMapping
 from typing import Any
 
 MAX_ENTRIES = 65_536
@@ -19,7 +19,7 @@ NEVER = 1 << 62
 """Expiry of an entry that was stored without one: it goes only when room is needed."""
 
 
-class State:
+class State(MutableMapping[Hashable, Any]):
     """A mapping whose entries expire.
 
     Entries lie in buckets by the second of their expiry. Each is in one bucket at a time; one
@@ -27,15 +27,19 @@ class State:
     assignments, however often it comes.
     """
 
-    __slots__ = ("_buckets", "_due", "_entries", "_order", "evicted", "max_entries")
+    __slots__ = ("_buckets", "_due", "_entries", "_filed", "_order", "evicted", "max_entries", "now")
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
         self._entries: dict[Hashable, list[Any]] = {}  # key -> [value, expires, bucket]
         self._buckets: dict[int, deque[Hashable]] = {}
         self._order: list[int] = []  # a heap of the buckets' numbers
-        self._due: list[tuple[Hashable, Any, int]] = []
+        self._filed = 0  # keys in all buckets; those that were deleted lie there for a while
+        # Bounded too: a stage with a `tick` of its own may never ask for what was evicted.
+        self._due: deque[tuple[Hashable, Any, int]] = deque(maxlen=max(max_entries, MAX_ENTRIES))
         self.max_entries = max_entries
         self.evicted = 0
+        self.now = 0
+        """The greatest time that the stage was told; a frame that comes late counts from here."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -65,9 +69,10 @@ class State:
         entry = self._entries.pop(key, None)
         return default if entry is None else entry[0]
 
-    def items(self) -> Iterator[tuple[Hashable, Any]]:
-        """Pairs of key and value, in the order in which the keys came."""
-        return ((key, entry[0]) for key, entry in self._entries.items())
+    def clear(self) -> None:
+        """Forget all."""
+        self._entries.clear()
+        self._tidy()
 
     def set(self, key: Hashable, value: Any, expires: int = NEVER) -> None:
         """Store `value` until `expires` (event time, microseconds since 1970-01-01)."""
@@ -78,6 +83,8 @@ class State:
             self._file(key, bucket)
             if len(self._entries) > self.max_entries:
                 self._evict()
+            if self._filed > 2 * len(self._entries) + 1024:  # deleted and stored, over and over
+                self._tidy()
             return
         entry[0] = value
         entry[1] = expires
@@ -85,6 +92,8 @@ class State:
         if bucket < entry[2]:
             entry[2] = bucket
             self._file(key, bucket)
+            if self._filed > 2 * len(self._entries) + 1024:  # brought forward, over and over
+                self._tidy()
 
     def expired(self, now: int) -> Iterator[tuple[Hashable, Any, int]]:
         """Take out and yield (key, value, expires) of what is due at `now`, oldest expiry first.
@@ -92,12 +101,15 @@ class State:
         What had to make room for others since the last call comes too, with an `expires` that
         still lies ahead: a stage can tell the two apart.
         """
-        due, self._due = self._due, []
+        due = list(self._due)
+        self._due.clear()
         limit = now // _WIDTH
         while self._order and self._order[0] <= limit:
             number = heapq.heappop(self._order)
             keep: deque[Hashable] = deque()
-            for key in self._buckets.pop(number):
+            keys = self._buckets.pop(number)
+            self._filed -= len(keys)
+            for key in keys:
                 entry = self._entries.get(key)
                 if entry is None or entry[2] != number:
                     continue
@@ -111,6 +123,7 @@ class State:
                     self._file(key, entry[2])
             if keep:
                 self._buckets[number] = keep
+                self._filed += len(keep)
                 heapq.heappush(self._order, number)
                 break
         due.sort(key=lambda item: item[2])
@@ -122,9 +135,20 @@ class State:
             keys = self._buckets[bucket] = deque()
             heapq.heappush(self._order, bucket)
         keys.append(key)
-        if len(keys) > 2 * len(self._entries) + 1024:  # deleted and stored again, many times over
+        self._filed += 1
+
+    def _tidy(self) -> None:
+        """Throw away what only remembers that a key once lay there."""
+        self._filed = 0
+        for number, keys in list(self._buckets.items()):
             live = (k for k in dict.fromkeys(keys) if k in self._entries)
-            self._buckets[bucket] = deque(k for k in live if self._entries[k][2] == bucket)
+            keys = deque(k for k in live if self._entries[k][2] == number)
+            self._filed += len(keys)
+            if keys:
+                self._buckets[number] = keys
+            else:
+                del self._buckets[number]
+        self._order = sorted(self._buckets)  # a sorted list is a heap
 
     def _evict(self) -> None:
         """Make room: what would expire first goes first."""
@@ -133,6 +157,7 @@ class State:
             keys = self._buckets[number]
             while keys:
                 key = keys.popleft()
+                self._filed -= 1
                 entry = self._entries.get(key)
                 if entry is None or entry[2] != number:
                     continue

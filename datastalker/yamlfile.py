@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -19,6 +19,10 @@ from datastalker.errors import ConfigError, Problem
 
 Path = tuple[str | int, ...]
 Position = tuple[int, int]
+
+_MOST = 100_000  # values in a file: aliases of aliases can make any number of a few lines
+_KINDS = ("null", "bool", "int", "float", "str", "map", "seq")
+_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in _KINDS}
 
 _REFERENCE = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
 
@@ -70,16 +74,24 @@ class Document:
         self._keys: dict[Path, Position] = {}
         self._values: dict[Path, Position] = {}
         self._resolver = _Resolver()
+        self._count = 0
+        self.value: Any = None
         try:
-            node = _Loader(text).get_single_node()
+            node = _Loader(text.removeprefix("\ufeff")).get_single_node()
+            if node is not None:
+                self.value = self._convert(node, (), frozenset())
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-            said = " ".join(part for part in (error.context, error.problem) if part)
+            said = " ".join(part for part in (error.context, error.problem) if part) + _hint(error)
             raise ConfigError([Problem(file, line, column, f"no valid YAML: {said}")]) from None
-        except yaml.YAMLError as error:
-            raise ConfigError([Problem(file, 0, 0, f"no valid YAML: {error}")]) from None
-        self.value: Any = None if node is None else self._convert(node, (), frozenset())
+        except yaml.reader.ReaderError as error:
+            before = text[: error.position]
+            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+            said = f"the character U+{error.character:04X} may not stand in it"
+            raise ConfigError([Problem(file, line, column, f"no valid YAML: {said}")]) from None
+        except RecursionError:
+            raise ConfigError([Problem(file, 0, 0, "no valid YAML: nested too deeply")]) from None
 
     def where(self, path: Path) -> Position:
         """Line and column, from 1, of the key (else value, else nearest parent) at a path."""
@@ -96,6 +108,12 @@ class Document:
 
     def _convert(self, node: yaml.Node, path: Path, above: frozenset[int]) -> Any:
         self._values[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+        self._count += 1
+        if self._count > _MOST:
+            text = f"more than {_MOST:,} values, those that aliases repeat included"
+            raise ConfigError([Problem(self.file, *self._values[path], text)])
+        if node.tag not in _TAGS:
+            self.problems.append(self.problem(path, f"unknown tag '{node.tag}': leave it out"))
         if id(node) in above:
             self.problems.append(self.problem(path, "an alias that contains itself"))
             return None
@@ -111,22 +129,32 @@ class Document:
         result: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key = (
-                str(self._scalar(key_node, path)) if isinstance(key_node, yaml.ScalarNode) else "?"
-            )
-            if isinstance(key_node, yaml.ScalarNode):
-                key = key_node.value
+            position = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.problems.append(Problem(self.file, *position, "a key must be plain text"))
+                continue
+            key = key_node.value
             here = (*path, key)
-            self._keys[here] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
-            if key in result:
-                self.problems.append(self.problem(here, f"'{key}' stands twice"))
+            first = self._keys.get(here)
+            self._keys[here] = position
+            if key in result and first:
+                text = f"'{key}' stands twice; first in line {first[0]}"
+                self.problems.append(self.problem(here, text))
             value = self._convert(value_node, here, above)
             if key == "<<" and isinstance(value, (dict, list)):
-                for part in value if isinstance(value, list) else [value]:
-                    merged = {**part, **merged} if isinstance(part, dict) else merged
+                for index, part in enumerate(value if isinstance(value, list) else [value]):
+                    if isinstance(part, dict):
+                        merged = {**part, **merged}
+                        self._merge(path, (*here, index) if part is not value else here, part)
             else:
                 result[key] = value
         return {**merged, **result}
+
+    def _merge(self, path: Path, source: Path, keys: Iterable[str]) -> None:
+        """What `<<` brought stands where it was written, unless it is given here too."""
+        for key in keys:
+            if (*source, key) in self._keys:
+                self._keys.setdefault((*path, key), self._keys[*source, key])
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         text, tag = node.value, node.tag
@@ -139,10 +167,14 @@ class Document:
             return None
         if kind == "bool":
             return text.lower() == "true"
-        if kind == "int":
-            return int(text, 0 if text[:2] in ("0x", "0o") else 10)
-        if kind == "float":
-            return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        try:
+            if kind == "int":
+                return _int(text)
+            if kind == "float":
+                return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        except ValueError:
+            self.problems.append(self.problem(path, f"no number of 64 bits: {text[:40]}"))
+            return 0
         return text
 
     def _reference(self, match: re.Match[str], path: Path) -> str:
@@ -150,10 +182,11 @@ class Document:
             return match[1]
         name, dash, default = match[2].partition(":-")
         if name.startswith("file:"):
-            file = FilePath(self.file).parent / FilePath(name[5:]).expanduser()
+            file = FilePath(self.file).parent / name[5:]
             try:
+                file = FilePath(self.file).parent / FilePath(name[5:]).expanduser()
                 return file.read_text(encoding="utf-8").rstrip("\n")
-            except (OSError, UnicodeDecodeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 said = getattr(error, "strerror", None) or "not UTF-8 text"
                 self.problems.append(self.problem(path, f"${{{match[2]}}}: {file}: {said}"))
                 return ""
@@ -169,3 +202,23 @@ class Document:
             )
         )
         return ""
+
+
+def _int(text: str) -> int:
+    if len(text) > 24:
+        raise ValueError(text)
+    number = int(text, 0 if text[:2] in ("0x", "0o") else 10)
+    if abs(number) >= 1 << 63:
+        raise ValueError(text)
+    return number
+
+
+def _hint(error: yaml.MarkedYAMLError) -> str:
+    """What is probably behind it."""
+    said = error.problem or ""
+    if "\\t" in said:
+        return " (indent with spaces, not tabs)"
+    mark = error.problem_mark
+    if mark and mark.buffer and "${" in mark.buffer[max(0, mark.pointer - 2) : mark.pointer + 2]:
+        return ' (between braces or brackets, quote it: "${NAME}")'
+    return ""

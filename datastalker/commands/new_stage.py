@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from datastalker import catalog
+from datastalker.config import CUT
 from datastalker.errors import OutputError
 
 _STAGE = '''"""`{name}`: say here what it does."""
@@ -66,6 +68,8 @@ def new_stage_command(name: str, directory: str) -> None:
         raise click.BadParameter(
             f"'{name}' must be a Python name in lower case, such as my_stage", param_hint="NAME"
         )
+    if name in catalog.BUILTIN or name in (CUT, "when"):
+        raise click.BadParameter(f"'{name}' is built in already", param_hint="NAME")
     folder = Path(directory)
     cls = "".join(part.capitalize() for part in name.split("_")) or name
     files = {f"{name}.py": _STAGE, f"test_{name}.py": _TEST}

@@ -34,6 +34,8 @@ def run_command(config: str, quiet: bool = False) -> None:
     for problem in checked.problems:
         if problem.warning:
             click.echo(str(problem), err=True)
+    if checked.errors:
+        raise ConfigError(checked.errors)
     _set_up_logging(checked)
     pipeline = configuration.build(checked)
     _stop_on_signals(pipeline)
@@ -48,26 +50,29 @@ def run_command(config: str, quiet: bool = False) -> None:
 
 def _set_up_logging(config: configuration.Config) -> None:
     settings = config.settings
-    level = str(settings["log_level"]).upper()
-    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-        text = f"log_level '{settings['log_level']}' is none of DEBUG, INFO, WARNING, ERROR"
-        raise ConfigError([Problem(config.file, 0, 0, text)])
     try:
         logging.basicConfig(
             filename=settings["log_file"],
-            level=level,
+            level=settings["log_level"].upper(),
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )
-        if settings["logging"]:
-            logging.config.dictConfig({"version": 1, **settings["logging"]})
-    except (OSError, ValueError) as error:
-        raise ConfigError([Problem(config.file, 0, 0, f"logging: {error}")]) from error
+    except OSError as error:
+        text = f"log_file: {settings['log_file']} can't be written: {error.strerror}"
+        raise ConfigError([Problem(config.file, 0, 0, text)]) from error
+    if settings["logging"]:
+        ours = {"version": 1, "disable_existing_loggers": False}
+        try:
+            logging.config.dictConfig({**ours, **settings["logging"]})
+        except Exception as error:  # it raises anything at all for what it can't read
+            text = f"logging: {error}" + (f": {error.__cause__}" if error.__cause__ else "")
+            raise ConfigError([Problem(config.file, 0, 0, text)]) from error
 
 
 def _stop_on_signals(pipeline: Pipeline) -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         pipeline.stop(signal.Signals(number).name)
-        signal.signal(number, signal.SIG_DFL)  # a second one is meant
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one, of either, is meant
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
@@ -147,5 +152,6 @@ def _summary(pipeline: Pipeline, seconds: float) -> str:
     return "\n".join(lines)
 
 
-def _number(value: float) -> int | float:
-    return int(value) if value == int(value) else value
+def _number(value: Any) -> Any:
+    """A whole float as int; whatever else a stage has set is shown as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -9,9 +9,21 @@ from typing import Any
 import click
 
 from datastalker import catalog
+from datastalker.config import CUT
 from datastalker.errors import InputError
 from datastalker.options import Option, options_of, suggest
 from datastalker.stage import REGISTRY, Component, Sink, SourceStage
+from datastalker.text import one_line
+
+_CUT = """topic (cut)
+
+What stands above it publishes to this Kafka topic, what stands below it reads from there. In an
+embedded run (stalk run) messages are handed over in memory. A mapping of message type to topic
+carries those types alone.
+
+Example:
+  - topic: wifi.frames
+  - topic: {frame: wifi.decorated, presence: wifi.presence}"""
 
 
 def role(cls: type[Component]) -> str:
@@ -26,7 +38,10 @@ def everything(plugins: tuple[str, ...] = ()) -> dict[str, type[Component]]:
     for plugin in plugins:
         catalog.load_plugin(plugin, Path.cwd())
     for name in [*catalog.BUILTIN, *catalog.third_party()]:
-        catalog.load(name)
+        try:
+            catalog.load(name)
+        except InputError as error:  # the others can be used all the same
+            click.echo(f"not listed: {one_line(str(error))}", err=True)
     order = list(catalog.BUILTIN)
     names = sorted(REGISTRY, key=lambda n: (order.index(n) if n in order else len(order), n))
     return {name: REGISTRY[name] for name in names}
@@ -48,6 +63,9 @@ def stages_command(name: str | None, plugins: tuple[str, ...]) -> None:
         for each, cls in found.items():
             click.echo(f"{each:<{width}}  {role(cls):<6}  {summary(cls)}")
         click.echo("\nstalk stages NAME explains one. `topic` cuts a pipeline at a Kafka topic.")
+        return
+    if name == CUT:
+        click.echo(_CUT)
         return
     if name not in found:
         raise InputError(f"there is no stage '{name}'{suggest(name, found)}")
