@@ -12,6 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from datastalker.text import one_line
 
 
 class DataStalkerError(Exception):
@@ -43,7 +46,7 @@ class Problem:
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{where}: {'warning: ' if self.warning else ''}{self.text}"
+        return f"{where}: {'warning: ' if self.warning else ''}{one_line(self.text)}"
 
 
 class ConfigError(DataStalkerError):
@@ -59,9 +62,11 @@ class ConfigError(DataStalkerError):
 class StopPipeline(BaseException):
     """Raised in a stage or source to end the run in order: what was passed on so far is finished.
 
-    A BaseException, so that a stage's own `except Exception` does not swallow it.
+    The message in hand is not passed on, unless it is among `passed`. A BaseException, so that a
+    stage's own `except Exception` does not swallow it.
     """
 
-    def __init__(self, reason: str = "a stage asked for it") -> None:
+    def __init__(self, reason: str = "a stage asked for it", passed: Iterable[Any] = ()) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.passed = list(passed)

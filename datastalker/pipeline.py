@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from itertools import groupby
 from operator import itemgetter
 from time import perf_counter
 
-from datastalker.errors import DataStalkerError, StopPipeline
+from datastalker import catalog
+from datastalker.errors import DataStalkerError, InputError, OutputError, StopPipeline
 from datastalker.message import Message
 from datastalker.stage import AnyComponent, Sink, SourceStage, Stage, register
 from datastalker.stats import StageStats, Stats
@@ -24,7 +26,10 @@ __all__ = ["Message", "Pipeline", "Sink", "SourceStage", "Stage", "StopPipeline"
 
 log = logging.getLogger("datastalker.pipeline")
 
+_MESSAGES = {Message}
 _SHOWN = 1000  # characters of a message that an error report shows
+_STEP = 1_000_000  # microseconds: stages are told that time has moved when a second begins
+_RUN = 1000  # messages: and at the latest after so many, should time stand still
 
 
 class Entry:
@@ -61,6 +66,9 @@ class Pipeline:
         self.source_stats = StageStats(source.name if source else "")
         self.now = 0
         self.stop_reason: str | None = None
+        self._ended = False  # by a stage: what came in behind was never looked at
+        self._next_tick = 0
+        self._since_tick = 0
 
     @staticmethod
     def register_stage(name: str) -> Callable[[AnyComponent], AnyComponent]:
@@ -68,7 +76,17 @@ class Pipeline:
 
         Raises ValueError for a name that another class has, TypeError for what is no component.
         """
-        return register(name)
+        if not isinstance(name, str):
+            raise TypeError("write @Pipeline.register_stage('name'), with the stage's name")
+        if name in ("topic", "when", ""):
+            raise ValueError(f"'{name}' can't be a stage's name: a configuration needs it")
+
+        def decorator(cls: AnyComponent) -> AnyComponent:
+            if catalog.BUILTIN.get(name, cls.__module__) != cls.__module__:
+                raise ValueError(f"'{name}' is a built-in stage; choose another name")
+            return register(name)(cls)
+
+        return decorator
 
     def stop(self, reason: str) -> None:
         """Ask for an orderly end: the batch in hand is finished first. Safe in a signal handler."""
@@ -81,51 +99,105 @@ class Pipeline:
         read or a sink can't write; what was passed on before is flushed and closed all the same.
         """
         assert self.source is not None, "this pipeline has no source"
-        batches = self.source.run()
-        started = perf_counter()
         try:
-            for batch in batches:
-                self.source_stats.seconds += perf_counter() - started
-                self.source_stats.sent += len(batch)
-                if batch:
-                    self.feed(batch)
-                    self.source.commit()
-                if on_batch is not None:
-                    on_batch()
-                if self.stop_reason is not None:
-                    break
-                started = perf_counter()
+            with closing(self._batches(self.source)) as batches:
+                for batch in batches:
+                    if batch:
+                        self.feed(batch)
+                        self.source.commit()
+                    if on_batch is not None:
+                        on_batch()
+                    if self.stop_reason is not None:
+                        break
         except StopPipeline as stop:
             self.stop(stop.reason)
         finally:
-            if hasattr(batches, "close"):
-                batches.close()
             self.finish()
 
-    def feed(self, batch: list[Message]) -> list[Message]:
-        """Run a batch through all stages, and let time move to the greatest timestamp in it.
-
-        Gives what comes out at the end. An exception in a stage loses one message, counted and
-        shown once; a sink's goes to the caller.
-        """
+    def _batches(self, source: SourceStage) -> Generator[list[Message], None, None]:
+        """What the source gives, counted and timed; its exceptions shown and named."""
+        stats = self.source_stats
+        started = perf_counter()
+        batches = None
         try:
-            self.now = max(self.now, *map(itemgetter("timestamp"), batch), 0)
-        except (TypeError, KeyError):  # a source of one's own may have messages without a time
-            self.now = max(self.now, *(_time(message) for message in batch), 0)
-        return self._through(0, batch, ticking=True)
+            batches = source.run()
+            for batch in batches:
+                _check_batch(batch)
+                stats.seconds += perf_counter() - started
+                stats.sent += len(batch)
+                yield batch
+                started = perf_counter()
+        except DataStalkerError:
+            raise
+        except Exception as error:
+            stats.errors += 1
+            _show(f"source {stats.name} failed; the run ends", error)
+            text = f"source '{stats.name}' failed: {type(error).__name__}: {error}"
+            raise InputError(text) from error
+        finally:
+            if batches is not None and hasattr(batches, "close"):
+                batches.close()
+
+    def feed(self, batch: list[Message]) -> list[Message]:
+        """Run a batch through all stages, and let time move with the timestamps in it.
+
+        Gives what comes out at the end. Where time moves depends on the messages alone, never on
+        where a batch ends, and so does what comes out. An exception in a stage loses one message,
+        counted and shown once; a sink's goes to the caller.
+        """
+        times = list(map(itemgetter("timestamp"), batch))
+        try:
+            latest = max(times, default=0) + 0
+        except TypeError:  # a source of one's own may have messages without a time
+            times = [time if isinstance(time, int) else 0 for time in times]
+            latest = max(times)
+        out: list[Message] = []
+        begin = 0
+        if latest >= self._next_tick or self._since_tick + len(batch) > _RUN:
+            for end, time in enumerate(times):
+                if time >= self._next_tick or self._since_tick == _RUN:
+                    out += self._tick(max(times[begin : end + 1]), batch[begin:end])
+                    begin = end
+                    if self._ended:
+                        return out
+                self._since_tick += 1
+        else:
+            self._since_tick += len(batch)
+        out += self._through(0, batch[begin:] if begin else batch)
+        if not self._ended:
+            self.now = max(self.now, latest)
+        return out
+
+    def tick(self, now: int) -> list[Message]:
+        """Let time move without a message: a heartbeat says that it is `now`."""
+        return self._tick(now) if now >= self._next_tick else []
+
+    def _tick(self, now: int, before: list[Message] | None = None) -> list[Message]:
+        """Run what came `before`, then tell the stages how late it is."""
+        self.now = max(self.now, now)
+        self._next_tick = self.now - self.now % _STEP + _STEP
+        self._since_tick = 0
+        return self._through(0, before or [], ticking=True)
 
     def finish(self) -> list[Message]:
         """The input has ended: flush the stages in order, close the source and the sinks."""
         out: list[Message] = []
         first_error: BaseException | None = None
+        try:
+            if not self._ended:
+                out += self._tick(self.now)
+        except Exception as error:
+            first_error = error
         for index, entry in enumerate(self.entries):
             try:
                 if isinstance(entry.component, Stage):
+                    began = perf_counter()
                     held = self._guarded(entry, entry.component.flush)
+                    entry.stats.seconds += perf_counter() - began
                     entry.stats.sent += len(held)
-                    out = self._through(index + 1, held)
+                    out += self._through(index + 1, held)
                 else:
-                    entry.component.close()
+                    self._sink(entry, entry.component.close, 0)
             except Exception as error:
                 first_error = first_error or error
         if self.source is not None:
@@ -189,16 +261,35 @@ class Pipeline:
     def _bulk(self, entry: Entry, messages: list[Message]) -> list[Message]:
         component = entry.component
         if isinstance(component, Sink):
-            component.write(messages)
+            self._sink(entry, lambda: component.write(messages), len(messages))
             return messages
         try:
             out = component.handle_bulk(messages)
+            _check_list(out, "handle_bulk")
+        except StopPipeline as stop:
+            self._end(stop)
+            entry.stats.received -= len(messages) - len(stop.passed)  # neither passed nor dropped
+            return stop.passed
         except Exception as error:
             entry.stats.errors += len(messages)
             self._report(entry, error, messages[0] if messages else None)
             return []
         entry.stats.dropped += max(0, len(messages) - len(out))
         return out
+
+    def _sink(self, entry: Entry, call: Callable[[], None], messages: int) -> None:
+        """Write or close. What a sink has no name for is shown, and ends the run as OutputError."""
+        try:
+            call()
+        except StopPipeline as stop:
+            self.stop(stop.reason)
+        except DataStalkerError:
+            raise
+        except Exception as error:
+            entry.stats.errors += messages
+            _show(f"sink {entry.stats.name} failed; the run ends", error)
+            text = f"sink '{entry.stats.name}' failed: {type(error).__name__}: {error}"
+            raise OutputError(text) from error
 
     def _each(self, entry: Entry, messages: list[Message]) -> list[Message]:
         """`handle`, message by message: the inner loop of the whole product."""
@@ -224,9 +315,10 @@ class Pipeline:
                         dropped += 1
                     out += result
             except StopPipeline as stop:
-                self.stop(stop.reason)
+                self._end(stop)
                 # What had come in behind it was never looked at: neither passed nor dropped.
-                entry.stats.received -= len(messages) - index
+                entry.stats.received -= len(messages) - index - len(stop.passed)
+                out += stop.passed
                 break
             except Exception as error:
                 entry.stats.errors += 1
@@ -236,44 +328,68 @@ class Pipeline:
 
     def _guarded(self, entry: Entry, call: Callable[[], Iterable[Message] | None]) -> list[Message]:
         try:
-            return list(call() or ())
+            given = call()
+            out = [] if given is None or isinstance(given, dict) else list(given)
+            _check_list(given if isinstance(given, dict) else out, "tick or flush")
+            return out
         except StopPipeline as stop:
-            self.stop(stop.reason)
+            self._end(stop)
+            return stop.passed
         except Exception as error:
             entry.stats.errors += 1
             self._report(entry, error, None)
         return []
 
+    def _end(self, stop: StopPipeline) -> None:
+        self._ended = True
+        self.stop(stop.reason)
+
     def _report(self, entry: Entry, error: Exception, message: Message | None) -> None:
         """Show an exception once for each place it comes from; the counts tell how often."""
         if isinstance(error, DataStalkerError):
             raise error
+        if isinstance(error, BrokenPipeError):  # `stalk run … | head`: who reads has had enough
+            self.stop("nobody reads the output any more")
+            return
         frames = traceback.extract_tb(error.__traceback__)
         place = (type(error), *((f.filename, f.lineno) for f in frames[-1:]))
         if place in entry.reported:
             return
         entry.reported.add(place)
-        shown = "" if message is None else f"\nwith {dict(message)!r}"[:_SHOWN]
-        text = "".join(traceback.format_exception(error)).rstrip()
-        log.error(
-            "stage %s failed; shown once, counted in its errors%s\n%s",
-            entry.stats.name,
-            printable(shown),
-            printable(text),
-        )
+        _show(f"stage {entry.stats.name} failed; shown once, counted in its errors", error, message)
 
 
-def _time(message: Message) -> int:
-    value = message.get("timestamp")
-    return value if isinstance(value, int) else 0
+def _show(what: str, error: Exception, message: Message | None = None) -> None:
+    shown = ""
+    if message is not None:
+        try:
+            shown = f"\nwith {dict(message)!r}"[:_SHOWN]
+        except Exception as unshowable:  # a value of a stage's own, whose repr fails
+            shown = f"\nwith a message that can't be shown: {type(unshowable).__name__}"
+    text = "".join(traceback.format_exception(error)).rstrip()
+    log.error("%s%s\n%s", what, printable(shown), printable(text))
 
 
 def _check(result: object) -> None:
-    if isinstance(result, list):
-        for item in result:
-            if not isinstance(item, Message):
-                raise TypeError(f"handle gave a list with a {type(item).__name__}, not a Message")
-    else:
+    if not isinstance(result, list):
         raise TypeError(
             f"handle gave a {type(result).__name__}; give a Message, a list of them, or None"
         )
+    _check_list(result, "handle")
+
+
+def _check_list(result: object, who: str) -> None:
+    if not isinstance(result, list):
+        raise TypeError(f"{who} gave a {type(result).__name__}; give a list of Messages")
+    if set(map(type, result)) <= _MESSAGES:
+        return
+    for item in result:
+        if not isinstance(item, Message):
+            raise TypeError(f"{who} gave a list with a {type(item).__name__}, not a Message")
+
+
+def _check_batch(batch: object) -> None:
+    if not isinstance(batch, list):
+        raise TypeError(f"run gave a {type(batch).__name__}; yield lists of Messages")
+    if batch and not isinstance(batch[0], Message):
+        raise TypeError(f"run gave a list with a {type(batch[0]).__name__}, not a Message")

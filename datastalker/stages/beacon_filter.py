@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from datastalker.message import Field, Message
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, Stage
+from datastalker.stats import Stats
 
 _SAYS = (
     "bss_channel", "security", "group_cipher", "pairwise_ciphers", "akms", "pmf", "rates_kbps",
-    "ssid_hex",
 )  # fmt: skip
 """What a beacon announces: a change of any of these passes."""
+_CHANGES = 8
+"""So often in `min_time_between_seconds` a transmitter's return to an SSID it had before is news;
+one that goes on has several names in turn."""
+_KEEP = 3_600_000_000
+"""Microseconds of silence after which an access point is new again."""
 
 
 @Pipeline.register_stage("beacon_filter")
@@ -18,10 +26,10 @@ class BeaconFilter(Stage):
     """Holds back beacons that repeat what is known; everything else passes.
 
     The first beacon of a (transmitter, SSID) passes, so does any change of SSID, channel, security
-    or rates, a signal that differs by `max_signal_deviation_db` or more from the last one passed,
-    and one beacon every `min_time_between_seconds`. The one that passes carries in
-    `beacons_held_back` how many were held back since the one before. Put `dedupe` in front where
-    several sensors hear the same air.
+    or rates, a signal that differs by `max_signal_deviation_db` or more from the last one passed
+    of the same sensor, and one beacon every `min_time_between_seconds`. The one that passes
+    carries in `beacons_held_back` how many were held back since the one before. Put `dedupe` in
+    front where several sensors hear the same air.
     """
 
     max_signal_deviation_db: float = option(
@@ -31,41 +39,73 @@ class BeaconFilter(Stage):
         120, "one beacon passes after this many seconds, changed or not", minimum=0
     )
 
+    def __init__(
+        self, stats: Stats, max_signal_deviation_db: float, min_time_between_seconds: float
+    ) -> None:
+        self.interval = int(min_time_between_seconds * 1e6)
+        self.keep = self.interval + _KEEP
+
     def handle(self, message: Message) -> Message | None:
-        if message.get("kind") != "BEACON":
-            return message
         get = message.get
-        key = (get("ta"), get("ssid"))
-        time, sensor, signal = get("timestamp", 0), get("sensor"), get("signal_dbm")
-        says = [get(name) for name in _SAYS]
+        if get("kind") != "BEACON" or get("type", "frame") != "frame":
+            return message
+        time = get("timestamp")
+        if time is None:
+            return message
+        state, ta, sensor, signal = self.state, get("ta"), get("sensor"), get("signal_dbm")
+        ssid = [get("ssid"), get("ssid_hex")]
+        key = (ta, *ssid)
+        says = list(map(get, _SAYS))
         if says[0] is None:  # no channel announced: where it was heard
             says[0] = get("channel")
-        interval = int(self.min_time_between_seconds * 1e6)
-        last = self.state.get(key)  # [time, says, {sensor: signal}, held back]
-        signals = {} if last is None else last[2]
-        repeats = (
-            last is not None
-            and says == last[1]
-            and abs(time - last[0]) < interval
-            and not self._moved(signal, signals.get(sensor))
-        )
-        if repeats:
-            last[3] += 1
-            signals.setdefault(sensor, signal)
+        now = state.now
+        expires = (time if time > now else now) + self.keep
+        last = state.get(key)  # [time, says, {sensor: signal}, held back]
+        current = state.get(ta)  # [SSID of its last beacon, changes since, how many]
+        changed = current is None or current[0] != ssid
+        if changed:
+            changed = self._is_news(ta, current or (ssid, time, -1), ssid, time, expires)
+        if last is None:
+            last = [time, says, {sensor: signal}, 0]
         else:
-            if last is not None and last[3]:
+            before = last[2].get(sensor)  # what two sensors measure is never compared
+            if (
+                says == last[1]
+                and not changed
+                and abs(time - last[0]) < self.interval
+                and (
+                    signal is None
+                    or before is None
+                    or abs(signal - before) < self.max_signal_deviation_db
+                )
+            ):
+                last[3] += 1
+                if before is None:
+                    last[2][sensor] = signal
+                state.set(key, last, expires)
+                return None
+            if last[3]:
                 message["beacons_held_back"] = last[3]
-            if signal is not None or sensor not in signals:
-                signals[sensor] = signal
+            signals = last[2] if signal is None else {**last[2], sensor: signal}
             last = [time, says, signals, 0]
-        self.state.set(key, last, time + 2 * interval + 60_000_000)
-        return None if repeats else message
+        state.set(key, last, expires)
+        return message
 
-    def _moved(self, signal: int | None, before: int | None) -> bool:
-        """What two sensors measure is never compared: that would be no change of the signal."""
-        if signal is None or before is None:
-            return False
-        return abs(signal - before) >= self.max_signal_deviation_db
+    def _is_news(
+        self, ta: str | None, current: Any, ssid: list[Any], time: int, expires: int
+    ) -> bool:
+        """Whether another SSID than in its last beacon is a change, not one of a few in turn."""
+        _, since, changes = current
+        if abs(time - since) >= self.interval:
+            since, changes = time, 0
+        self.state.set(ta, [ssid, since, changes + 1], expires)
+        return bool(changes < _CHANGES)
+
+    def tick(self, now: int) -> Iterable[Message]:
+        for key, value, _ in self.state.expired(now):
+            if isinstance(key, tuple) and value[3]:  # its access point fell silent, or made room
+                self.stats.incr("beacon_filter/held_back_unreported", value[3])
+        return ()
 
     def adds(self) -> list[Field]:
         return [Field("beacons_held_back", "integer", "beacons like this not passed before it")]

@@ -11,14 +11,17 @@ from datastalker.pipeline import Pipeline, Stage
 from datastalker.state import NEVER
 from datastalker.stats import Stats
 
+_COUNTED = 60_000_000
+"""Microseconds for which a count waits for its transmitter's next frame."""
+
 
 @Pipeline.register_stage("dedupe")
 class Dedupe(Stage):
     """Passes one frame for each transmission.
 
-    Two frames are copies of one transmission if their transmitter, kind, sequence and fragment
-    number, TID, retry flag, length and, in beacons, TSF are the same and their times are within
-    `window_seconds`. Frames without a sequence number pass untouched.
+    Two frames are copies of one transmission if their transmitter, receiver, kind, sequence and
+    fragment number, TID, retry flag, length and, in beacons, TSF are the same and their times are
+    within `window_seconds`. Frames without a sequence number pass untouched.
 
     `first` passes the first copy at once; how many were dropped since then travels in
     `copies_dropped` with the transmitter's next frame. `merge` holds a frame for the window and
@@ -35,62 +38,50 @@ class Dedupe(Stage):
         self.window = int(window_seconds * 1e6)
         self.handle = self._merge if mode == "merge" else self._first  # type: ignore[method-assign]
 
-    def _key(self, message: Message) -> tuple[Any, ...] | None:
-        get = message.get
-        seq, ta = get("seq"), get("ta")
-        if seq is None or ta is None:
-            return None
-        kind = get("kind")
-        return (
-            ta, seq, kind, get("frag"), get("retry"), get("length"), get("tid"),
-            get("tsf") if kind == "BEACON" else None,
-        )  # fmt: skip
-
     def _first(self, message: Message) -> Message | None:
-        key = self._key(message)
+        key = _transmission(message)
         if key is None:
             return message
-        time = message.get("timestamp", 0)
-        before = self.state.get(key)
-        ta = key[0]
+        state, time, ta = self.state, message["timestamp"], key[0]
+        now = state.now if state.now > time else time  # a late frame's copies may be late too
+        before = state.get(key)
         if before is not None and abs(time - before) <= self.window:
-            self.state.set(ta, self.state.get(ta, 0) + 1, time + 60_000_000)
+            state.set(ta, state.get(ta, 0) + 1, now + _COUNTED)
             return None
         # Kept for twice the window: a copy may arrive when time has moved on already.
-        self.state.set(key, time, time + 2 * self.window)
-        dropped = self.state.pop(ta)
-        if dropped:
-            message["copies_dropped"] = dropped
+        state.set(key, time, now + 2 * self.window)
+        if ta in state:
+            message["copies_dropped"] = state.pop(ta)
         return message
 
     def _merge(self, message: Message) -> Message | list[Message] | None:
-        key = self._key(message)
+        key = _transmission(message)
         if key is None:
             return message
-        time = message.get("timestamp", 0)
+        state, time = self.state, message["timestamp"]
+        now = state.now if state.now > time else time
         sensor, signal = message.get("sensor"), message.get("signal_dbm")
-        held = self.state.get(key)  # [time, best copy, {sensor: best signal}, copies]
-        released: list[Message] = []
-        if held is not None and abs(time - held[0]) > self.window:
-            released, held = [_merged(self.state.pop(key))], None
-        if held is None:
-            self.state.set(key, [time, message, {sensor: signal}, 1], time + self.window)
-            return released or None
+        held = state.get(key)  # [time, best copy, {sensor: best signal}, copies, until]
+        if held is None or abs(time - held[0]) > self.window:
+            until = now + self.window
+            state.set(key, [time, message, {sensor: signal}, 1, until], until)
+            return None if held is None else _merged(held)
         if _rank(message) > _rank(held[1]):
             held[1] = message
-        if signal is not None:
-            known = held[2].get(sensor)
-            held[2][sensor] = signal if known is None else max(known, signal)
-        else:
-            held[2].setdefault(sensor, None)
+        known = held[2].get(sensor)
+        if known is None or (signal is not None and signal > known):
+            held[2][sensor] = signal
         held[3] += 1
-        self.state.set(key, held, held[0] + self.window)
-        return released or None
+        state.set(key, held, held[4])
+        return None
 
     def tick(self, now: int) -> Iterable[Message]:
         due = self.state.expired(now)
         if self.mode == "merge":
             return [_merged(held) for _, held, _ in due]
+        for key, count, _ in due:
+            if not isinstance(key, tuple):  # no frame of this transmitter came to carry it
+                self.stats.incr("dedupe/copies_unreported", count)
         return ()
 
     def flush(self) -> Iterable[Message]:
@@ -105,11 +96,24 @@ class Dedupe(Stage):
         ]
 
 
-def _rank(message: Message) -> tuple[int, str, str]:
-    """The same copy wins in whatever order they come: best signal, then names."""
+def _transmission(message: Message) -> tuple[Any, ...] | None:
+    """What two copies have in common; None: a frame that can't be told from others."""
+    get = message.get
+    seq, ta = get("seq"), get("ta")
+    if seq is None or ta is None or get("timestamp") is None or get("type", "frame") != "frame":
+        return None
+    kind = get("kind")
+    return (
+        ta, seq, kind, get("frag"), get("retry"), get("length"), get("ra"), get("tid"),
+        get("tsf") if kind == "BEACON" else None,
+    )  # fmt: skip
+
+
+def _rank(message: Message) -> tuple[Any, ...]:
+    """The same copy wins in whatever order they come: best signal, then names, then the earliest."""
     signal = message.get("signal_dbm")
     order = -1000 if signal is None else signal
-    return order, str(message.get("sensor")), str(message.get("id"))
+    return order, str(message.get("sensor")), str(message.get("id")), -message["timestamp"]
 
 
 def _merged(held: list[Any]) -> Message:

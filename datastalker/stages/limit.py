@@ -33,18 +33,14 @@ class Limit(Stage):
             yield "", "give 'messages', 'seconds' or both"
 
     def handle(self, message: Message) -> Message:
-        if self.seen == self.messages:
-            raise StopPipeline(f"limit of {self.messages} messages reached")
         if self.seconds is not None and (time := message["timestamp"]) is not None:
             if self.until is None:
                 self.until = time + self.seconds * 1e6
             elif time > self.until:
                 raise StopPipeline(f"limit of {self.seconds:g} seconds reached")
         self.seen += 1
+        if self.messages is not None and self.seen >= self.messages:
+            # With the last one: a quiet channel may never bring another.
+            passed = [message] if self.seen == self.messages else []
+            raise StopPipeline(f"limit of {self.messages} messages reached", passed)
         return message
-
-    def tick(self, now: int) -> Iterable[Message]:
-        """End without waiting for a message that may never come."""
-        if self.seen == self.messages:
-            raise StopPipeline(f"limit of {self.messages} messages reached")
-        return ()

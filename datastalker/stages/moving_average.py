@@ -37,18 +37,18 @@ class MovingAverage(Stage):
 
     def handle(self, message: Message) -> Message:
         get = message.get
-        value = get(self.field)
-        if get(self.key[0]) is None or not isinstance(value, (int, float)):
+        value, time = get(self.field), get("timestamp")
+        if get(self.key[0]) is None or time is None or not isinstance(value, (int, float)):
             return message
-        key = tuple(get(name) for name in self.key)
-        time = get("timestamp", 0)
+        key = tuple(map(get, self.key))
+        state = self.state
         oldest = time - self.window
-        samples = [s for s in self.state.get(key, ()) if s[0] >= oldest][1 - self.samples :]
-        if self.samples == 1:
-            samples = []
-        samples.append((time, value))
-        self.state.set(key, samples, time + self.window)
-        message[self.target] = round(sum(s[1] for s in samples) / len(samples), 2)
+        samples = [s for s in state.get(key, ()) if s[0] >= oldest]
+        samples.append([time, value])
+        if len(samples) > self.samples:
+            del samples[0]
+        state.set(key, samples, max(time, state.now) + self.window + 1)
+        message[self.target] = round(sum([s[1] for s in samples]) / len(samples), 2)
         return message
 
     def adds(self) -> list[Field]:

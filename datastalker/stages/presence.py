@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from datastalker.message import Message
+from datastalker.message import FRAME_FIELDS, Message
 from datastalker.options import option
+from datastalker.oui import LOCAL_DIGITS
 from datastalker.pipeline import Pipeline, Stage
 from datastalker.stats import Stats
 
+_ADDRESSES = {name for name, field in FRAME_FIELDS.items() if field.type == "address"}
+_GROUP_DIGITS = frozenset("13579bdfBDF")
 _MOST = 32  # names remembered of what a device probed for: a hostile one may make up any number
 
 
@@ -55,16 +58,19 @@ class Presence(Stage):
         key = self._device(message)
         if key is None:
             return message
-        time = message.get("timestamp", 0)
+        time = message.get("timestamp")
+        if time is None:
+            return message
         stay = self.state.get(key)
         events: list[Message] = []
-        if stay is not None and time - stay["last"] > self.leave:
+        if stay is not None and time - stay["last"] >= self.leave:
             events += self._absent(key, stay)
             stay = None
         if stay is None:
             stay = _new_stay(time)
         self._sighting(stay, message, time, signal)
-        self.state.set(key, stay, stay["last"] + self.leave)
+        # A frame that comes late was heard just now, all the same.
+        self.state.set(key, stay, max(stay["last"], self.state.now) + self.leave)
         if stay["told"] is None:
             if stay["n"] >= self.min_sightings and stay["last"] - stay["first"] >= self.arrive:
                 events.append(self._event("NEW", key, stay, time))
@@ -90,16 +96,16 @@ class Presence(Stage):
             if value is None:
                 return None
             text = str(value)
-            if len(text) == 17 and text[2] == ":":
-                first = int(text[:2], 16)
-                if first & 1 or (self.ignore_randomized and first & 2):
-                    return None
+            digit = _digit(name, text)
+            if digit in _GROUP_DIGITS or (self.ignore_randomized and digit in LOCAL_DIGITS):
+                return None
             values.append(text)
         return " ".join(values)
 
     def _sighting(self, stay: dict[str, Any], message: Message, time: int, signal: Any) -> None:
         get = message.get
         stay["n"] += 1
+        stay["first"] = min(stay["first"], time)
         stay["last"] = max(stay["last"], time)
         if signal is not None:
             stay["sum"] += signal
@@ -123,6 +129,7 @@ class Presence(Stage):
 
     def _event(self, event: str, key: str, stay: dict[str, Any], time: int) -> Message:
         count = stay["signals"]
+        digit = _digit(self.keys[0], key)
         values = {
             "type": "presence",
             "timestamp": time,
@@ -137,10 +144,15 @@ class Presence(Stage):
             "ssids": sorted(stay["ssids"]),
             "bssids": sorted(stay["bssids"]),
             "sensors": sorted(stay["sensors"]),
-            "randomized": bool(int(key[:2], 16) & 2) if key[2:3] == ":" else None,
+            "randomized": digit in LOCAL_DIGITS if digit else None,
             "oui": stay["oui"],
         }
         return Message({name: value for name, value in values.items() if value is not None})
+
+
+def _digit(name: str, value: str) -> str:
+    """The digit of an address that tells whose it is: a group's, made up, a vendor's; else none."""
+    return value[1:2] if name in _ADDRESSES and value[2:3] == ":" else ""
 
 
 def _new_stay(time: int) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any, Literal
 
+from datastalker.errors import StopPipeline
 from datastalker.message import FIELDS, Message
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, Stage
@@ -26,8 +28,14 @@ class Print(Stage):
 
     def handle_bulk(self, messages: list[Message]) -> list[Message]:
         line = _json if self.format == "json" else _text
-        sys.stdout.write("".join(f"{self.prefix}{line(message)}\n" for message in messages))
-        sys.stdout.flush()
+        text = "".join([f"{self.prefix}{line(message)}\n" for message in messages])
+        encoding = sys.stdout.encoding or "utf-8"
+        try:
+            sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            sys.stdout.flush()
+        except BrokenPipeError:  # `stalk run | head`: who reads has had enough; sinks get the rest
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise StopPipeline("nobody reads the output any more", messages) from None
         return messages
 
 
