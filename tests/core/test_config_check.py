@@ -1,0 +1,271 @@
+"""Every mistake of a configuration at once, with its place and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datastalker import config
+from datastalker import testing as _  # noqa: F401 - registers the source `testing_messages`
+from datastalker.catalog import BUILTIN
+from datastalker.errors import ConfigError
+from datastalker.stage import REGISTRY
+from datastalker.testing import build, frame, run
+
+TEN = """\
+name: 5
+plugins: [missing.py]
+sate_max_entries: 100
+labels: {site: [a]}
+pipeline:
+- dedupe: {window_secs: 3}
+- beacon_filter: {min_time_between_seconds: "120"}
+- testing_messages
+- prnt
+- strip:
+- limit: {messages: 0}
+- oui:
+  fields: [ta]
+- print: {format: yaml}
+  when: {kind: BEACN}
+- dedupe: {mode: "${MODE}"}
+"""
+
+
+@pytest.fixture(autouse=True)
+def registry() -> Iterator[None]:
+    """What a test's plug-in registers is gone after it."""
+    before = dict(REGISTRY)
+    yield
+    for name in set(REGISTRY) - set(before) - set(BUILTIN):
+        del REGISTRY[name]
+
+
+def problems(text: str, file: str = "c.yaml") -> list[str]:
+    try:
+        return [str(problem) for problem in config.parse(text, file, {}).problems]
+    except ConfigError as error:
+        return [str(problem) for problem in error.problems]
+
+
+def test_all_mistakes_of_a_file_are_shown_at_once_in_the_order_of_its_lines(tmp_path: Path) -> None:
+    assert problems(TEN, f"{tmp_path}/c.yaml") == [f"{tmp_path}/c.yaml:{line}" for line in (
+        "1:1: option 'name' must be text, not 5",
+        f"2:11: plug-in file {tmp_path}/missing.py does not exist",
+        "3:1: unknown option 'sate_max_entries', did you mean 'state_max_entries'?",
+        "4:10: option 'labels' must be a mapping to text or a whole number or a number or true or "
+        "false, not a list",
+        "6:3: 'dedupe' is no source; the first entry must be one: pcap",
+        "6:12: dedupe: unknown option 'window_secs', did you mean 'window_seconds'?",
+        "7:19: beacon_filter: option 'min_time_between_seconds' must be a number, not the text "
+        "'120'",
+        "8:3: 'testing_messages' is a source and can only be the first entry",
+        "9:3: unknown stage 'prnt', did you mean 'print'?",
+        "10:3: strip: give 'keys', 'keys_startswith' or both",
+        "11:11: limit: option 'messages' must be at least 1, not 0",
+        "12:3: one stage an entry, not 2: put a '- ' before each; or indent the others further, if "
+        "they are options of 'oui'",
+        "14:11: print: option 'format' must be one of text, json, not the text 'yaml'",
+        "15:10: no frame is of kind 'BEACN', did you mean 'BEACON'?",
+        "16:12: environment variable MODE is not set; set it, or give a default: ${MODE:-value}",
+        "16:12: dedupe: option 'mode' must be one of first, merge, not the text ''",
+    )]  # fmt: skip
+
+
+NO_MAPPING = "1:1: a configuration is a mapping with a 'pipeline:' list in it"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", [NO_MAPPING]),
+        ("# nothing\n", [NO_MAPPING]),
+        ("- testing_messages\n", [NO_MAPPING]),
+        ("pipeline\n", [NO_MAPPING]),
+        ("name: a\n", ["1:1: 'pipeline' is missing; the first entry is a source: pcap"]),
+        ("pipeline:\n", ["1:1: 'pipeline' must be a list of stages; the first entry is a source: pcap"]),
+        ("pipeline: []\n", ["1:1: 'pipeline' must be a list of stages; the first entry is a source: pcap"]),
+        ("pipeline: {print: }\n", ["1:1: 'pipeline' must be a list of stages; the first entry is a source: pcap"]),
+        ("pipelines: [testing_messages, prnt]\n", [
+            "1:1: unknown option 'pipelines', did you mean 'pipeline'?",
+            "1:31: unknown stage 'prnt', did you mean 'print'?"]),
+        ("pipeline: [testing_messages, 5]\n",
+            ["1:30: an entry is a stage's name, or a mapping: its name to its options"]),
+        ("pipeline: [testing_messages, [print]]\n",
+            ["1:30: an entry is a stage's name, or a mapping: its name to its options"]),
+        ("pipeline: [testing_messages, print: text]\n",
+            ["1:30: print: its options must be a mapping, such as {option: value}"]),
+        ("pipeline: [testing_messages, when: {kind: DATA}]\n",
+            ["1:30: 'when' stands alone; it goes with a stage's name in one entry"]),
+        ("pipeline: [testing_messages, {print: , oui: {}}]\n",
+            ["1:30: one stage an entry, not 2: put a '- ' before each; or indent the others "
+            "further, if they are options of 'print'"]),
+        ("pipeline: [testing_messages, {print: {when: {kind: DATA}}, when: {kind: ACK}}]\n",
+            ["1:60: 'when' is given twice: among the options, and here"]),
+        ("pipeline: [testing_messages: {when: {kind: DATA}}]\n",
+            ["1:12: 'testing_messages' is a source: 'when' has nothing to look at yet"]),
+        ("pipeline: [topic: a, print]\n", ["1:12: the first entry must be a source, not a topic: pcap"]),
+        ("pipeline: [[], print, testing_messages]\n", [
+            "1:12: an entry is a stage's name, or a mapping: its name to its options",
+            "1:23: 'testing_messages' is a source and can only be the first entry"]),
+        ("pipeline: [testing_messages, topic, print]\n",
+            ["1:30: topic: takes a topic's name, or a mapping of message type to topic"]),
+        ("pipeline: [testing_messages, {topic: a, when: {kind: DATA}}, print]\n",
+            ["1:41: a topic carries all messages: 'when' goes to a stage"]),
+        ("pipeline: [testing_messages, \"\\e[31mx\"]\n",
+            ["1:30: unknown stage '\\x1b[31mx' (there is: pcap"]),
+        ("log_level: loud\npipeline: [testing_messages]\n",
+            ["1:1: option 'log_level' must be one of DEBUG, INFO, WARNING, ERROR, not 'loud'"]),
+        ("pipeline: &a [testing_messages, dedupe: &b {mode: \"${NO}\"}, dedupe: *b]\n", [
+            "1:45: environment variable NO is not set; set it, or give a default: ${NO:-value}",
+            "1:45: dedupe: option 'mode' must be one of first, merge, not the text ''"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_shown_where_it_stands_with_the_remedy(text: str, said: list[str]) -> None:
+    found = problems(text)
+
+    assert [f[: len("c.yaml:" + s)] for f, s in zip_longest(found, said, fillvalue="")] == [
+        f"c.yaml:{s}" for s in said
+    ]
+
+
+@pytest.mark.parametrize("entry", ["print", "print:", "print: ~", "print: {}", '"print"'])
+def test_a_stage_without_options_may_be_bare_or_have_a_null_body(entry: str) -> None:
+    checked = config.parse(f"pipeline:\n- testing_messages\n- {entry}\n", "c.yaml")
+
+    assert (checked.problems, [s.name for s in checked.steps]) == (
+        [],
+        ["testing_messages", "print"],
+    )
+
+
+def test_a_stage_may_stand_twice_and_is_told_apart() -> None:
+    built = build([{"strip": {"keys": ["a"]}}] * 2)
+
+    assert [entry.stats.name for entry in built.entries] == ["strip", "strip#2"]
+
+
+def test_a_topic_in_an_embedded_run_hands_on_what_it_would_carry() -> None:
+    out = run([{"topic": {"presence": "x"}}], [frame()])
+
+    assert out == []
+
+
+def test_labels_come_as_text() -> None:
+    built = build(["print"], labels={"floor": 2, "inside": True})
+
+    assert built.entries[0].component.labels == {"floor": "2", "inside": "true"}  # type: ignore[union-attr]
+
+
+def plugin(folder: Path, text: str, name: str = "mine.py", **stages: Any) -> list[str]:
+    """What `stalk check` says of a configuration with this plug-in and a stage `mine`."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text)
+    document = f"plugins: [{name}]\npipeline: [testing_messages, mine]\n"
+    checked = config.parse(document, f"{folder}/c.yaml")
+    try:
+        if not checked.errors:
+            config.build(checked)
+    except ConfigError as error:
+        checked.problems += error.problems
+    return [str(problem).removeprefix(f"{folder}/c.yaml:") for problem in checked.problems]
+
+
+STAGE = """\
+from datastalker.pipeline import *
+@Pipeline.register_stage("mine")
+class Mine(Stage):
+    "Mine."
+    def handle(self, message): return message
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def f(:\n", "SyntaxError: invalid syntax (mine.py, line 1)"),
+        ("x = 1\nimport no_such_module\n",
+            "ModuleNotFoundError: No module named 'no_such_module' (line 2)"),
+        ("raise SystemExit(0)\n", "SystemExit: 0 (line 1)"),
+        ("raise ImportError('\\x1b[31mred')\n", "ImportError: \\x1b[31mred (line 1)"),
+        (STAGE.replace('"mine"', '"dedupe"'),
+            "ValueError: 'dedupe' is a built-in stage; choose another name (line 2)"),
+        (STAGE.replace('"mine"', '"topic"'),
+            "ValueError: 'topic' can't be a stage's name: a configuration needs it (line 2)"),
+        (STAGE.replace('("mine")', ""),
+            "TypeError: write @Pipeline.register_stage('name'), with the stage's name (line 2)"),
+        (STAGE.replace("(Stage)", ""),
+            "TypeError: 'mine': a stage derives from Stage, SourceStage or Sink (line 2)"),
+    ],
+)  # fmt: skip
+def test_a_plug_in_that_fails_is_named_with_its_line(tmp_path: Path, code: str, said: str) -> None:
+    found = plugin(tmp_path, code)
+
+    assert found[0] == f"1:11: plug-in 'mine.py' can't be imported: {said}"
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("    def __init__(self, stats): 1 / 0",
+            "mine: can't be built: ZeroDivisionError: division by zero (mine.py, line 6)"),
+        ("    def __init__(self, stats): raise ValueError('too small')", "mine: too small"),
+        ("    @classmethod\n    def from_config(cls, config, stats): return {}",
+            "mine: from_config gave a dict, not a stage"),
+        ("    @classmethod\n    def check_config(cls, config): 1 / 0",
+            "mine: its check_config failed: ZeroDivisionError: division by zero"),
+        ("    @classmethod\n    def check_config(cls, config): yield '', 'not today'",
+            "mine: not today"),
+        ("    def __init__(self, stats, needed): ...", "mine: option 'needed' is missing: anything"),
+    ],
+)  # fmt: skip
+def test_a_stage_that_can_not_be_built_is_a_mistake_at_its_place(
+    tmp_path: Path, code: str, said: str
+) -> None:
+    assert plugin(tmp_path, STAGE + code + "\n") == [f"2:30: {said}"]
+
+
+def test_two_plug_ins_may_have_the_same_file_name(tmp_path: Path) -> None:
+    assert plugin(tmp_path, STAGE, "a/same.py") == []
+    assert plugin(tmp_path, STAGE.replace('"mine"', '"other"'), "b/same.py") == []
+
+    assert {"mine", "other"} <= set(REGISTRY)
+
+
+def test_two_plug_ins_that_bring_the_same_name_are_a_mistake(tmp_path: Path) -> None:
+    plugin(tmp_path, STAGE, "a/same.py")
+
+    (said,) = plugin(tmp_path, STAGE, "b/same.py")
+
+    assert "ValueError: a stage 'mine' is registered already, by datastalker_plugin_same" in said
+
+
+def test_a_plug_in_may_be_loaded_again_and_then_is_the_new_one(tmp_path: Path) -> None:
+    plugin(tmp_path, STAGE)
+    before = REGISTRY["mine"]
+
+    assert plugin(tmp_path, STAGE) == []
+    assert REGISTRY["mine"] is not before
+
+
+def test_a_file_named_without_its_suffix_is_pointed_at(tmp_path: Path) -> None:
+    (tmp_path / "plug.py").write_text("")
+
+    found = problems("plugins: [plug]\npipeline: [testing_messages]\n", f"{tmp_path}/c.yaml")
+
+    assert found == [
+        f"{tmp_path}/c.yaml:1:11: plug-in 'plug' can't be imported: ModuleNotFoundError: No module "
+        "named 'plug'; did you mean the file 'plug.py'?"
+    ]
+
+
+def test_the_catalog_names_modules_that_register_what_it_says() -> None:
+    import importlib.util
+
+    assert all(
+        importlib.util.find_spec(module) for name, module in BUILTIN.items() if name != "pcap"
+    )
