@@ -19,12 +19,13 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from struct import Struct
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 from datastalker.errors import InputError
 
 Record = tuple[int, bytes, int]
-Read = Callable[[int], bytes]
+Read = Callable[[int], bytes | None]
+"""Gives what is there, about so many bytes; None if there is nothing now, empty at the end."""
 
 CHUNK = 1 << 17
 """Bytes asked for at once; a pipe gives what it has."""
@@ -48,8 +49,17 @@ class Interface:
     fcs_length: int = 0
 
 
+class Stream(Protocol):
+    """What can be read from. `read1` is taken instead of `read` where there is one."""
+
+    def read(self, size: int, /) -> bytes | None: ...
+
+
 class Capture(Protocol):
-    """An open capture: iterate once over batches of records of one interface."""
+    """An open capture: iterate once over batches of records of one interface.
+
+    A batch is empty where the stream said that there is nothing now.
+    """
 
     warning: str | None
 
@@ -70,10 +80,10 @@ _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
 )  # fmt: skip
 
 
-def open_capture(stream: BinaryIO, name: str) -> Capture:
+def open_capture(stream: Stream, name: str) -> Capture:
     """Look at the first bytes and give the reader for them.
 
-    `stream` needs `read1` or, if it has none, a `read` that gives what is there (unbuffered).
+    A `stream` without `read1` needs a `read` that gives what is there (unbuffered).
     Raises CaptureError, which names the file, what was found and what to do.
     """
     from capture_agent.pcapng import PcapngFile
@@ -94,7 +104,7 @@ def open_capture(stream: BinaryIO, name: str) -> Capture:
         if start.startswith(magic[:6]):
             raise CaptureError(f"{name} is {what}, not pcap or pcapng; try: {remedy}")
     raise CaptureError(
-        f"{name} is no capture: it starts with {start[:4].hex(' ')}, which is neither pcap nor "
+        f"{name} is no capture file: it starts with {start[:4].hex(' ')}, which is neither pcap nor "
         "pcapng; `capinfos` may know it, and editcap -F pcapng converts what Wireshark reads"
     )
 
@@ -115,12 +125,16 @@ class _Source:
 
     def peek(self, size: int) -> bytes:
         """The next `size` bytes, fewer only at the end."""
-        while len(self._ahead) < size and (more := self._read(CHUNK)):
-            self._ahead += more
+        while len(self._ahead) < size:
+            more = self._read(CHUNK)
+            if more is not None:
+                self._ahead += more
+                if not more:
+                    break
         return self._ahead[:size]
 
-    def read(self, size: int) -> bytes:
-        """What is there, about `size` bytes; empty only at the end."""
+    def read(self, size: int) -> bytes | None:
+        """As Read."""
         if self._ahead:
             ahead, self._ahead = self._ahead, b""
             return ahead
@@ -135,10 +149,12 @@ class _Gunzip:
         self._inflate = zlib.decompressobj(31)
         self._pending = b""
 
-    def read(self, size: int) -> bytes:
-        """Unpacked bytes, at most `size`; empty at the end or where the file was cut short."""
+    def read(self, size: int) -> bytes | None:
+        """As Read; at most `size` bytes. Empty also where the file was cut short."""
         while True:
             packed = self._pending or self._read(CHUNK)
+            if packed is None:
+                return None
             if self._inflate.eof:
                 packed = packed.lstrip(b"\0")  # gzip may be padded with zeros
                 if not packed:
@@ -174,9 +190,10 @@ class PcapFile:
         self._buffer = b""
         while len(self._buffer) < 24:
             more = read(CHUNK)
-            if not more:
-                raise CaptureError(f"{name} was cut short inside the file header; copy it again")
-            self._buffer += more
+            if more is not None:
+                if not more:
+                    raise CaptureError(f"{name} was cut short inside its header; copy it again")
+                self._buffer += more
         network: int = Struct(order + "I").unpack_from(self._buffer, 20)[0]
         # The upper bits tell the FCS: length present (bit 26), in 16-bit units (bits 28 to 31).
         fcs_length = (network >> 28) * 2 if network & 0x0400_0000 else 0
@@ -218,6 +235,9 @@ class PcapFile:
             except (zlib.error, EOFError, OSError) as error:
                 self.warning = f"{self._name}: reading failed after record {number}: {error}"
                 return
+            if more is None:
+                yield interface, []
+                continue
             if not more:
                 if offset < size:
                     self.warning = f"{self._name} was cut short inside record {number + 1}"

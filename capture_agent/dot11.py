@@ -18,7 +18,8 @@ from datastalker.message import KINDS, Message
 Body = Callable[[Message, bytes, int, int], None]
 """Reads what follows the MAC header: (message, data, where it starts, where it ends)."""
 Reader = Callable[[Message, bytes, int, int], None]
-"""Reads a frame: (message, data, where the MAC header starts, where the body ends)."""
+"""Reads a frame: (message, data, where the MAC header starts, where the body ends). The message
+has all the header's keys already, as None: that saves making room for them."""
 
 MANAGEMENT, CONTROL, DATA, EXTENSION = range(4)
 
@@ -69,6 +70,15 @@ class Header:
     size: int
     has_duration: bool
     qos: int
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that a reader sets if the header is whole, but for those of an A-MSDU."""
+        names = ["duration"] if self.has_duration else []
+        names += [role for roles in self.addresses for role in roles]
+        if self.type in (MANAGEMENT, DATA):
+            names += ["seq", "frag"]
+        return (*names, "tid") if self.qos else tuple(names)
 
     @property
     def has_payload(self) -> bool:
@@ -242,5 +252,8 @@ def _cut_reader(header: Header, names: AddressNames) -> Reader:
             message["seq"], message["frag"] = sequence >> 4, sequence & 15
         if header.qos and size > header.qos:
             message["tid"] = data[start + header.qos] & 15
+        for name in header.keys:
+            if message[name] is None:
+                del message[name]
 
     return read

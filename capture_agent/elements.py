@@ -20,7 +20,7 @@ CHANGING = frozenset((TIM, BSS_LOAD))
 """Elements from which nothing is read and that change from beacon to beacon."""
 
 _WPA, _WPS = security.WPA_OUI + b"\1", security.WPA_OUI + b"\4"
-_SELECTORS = range(121, 128)  # BSS membership selectors, 9.4.2.3: not rates
+_SELECTORS = 121  # from here on BSS membership selectors, 9.4.2.3: not rates
 
 
 @dataclass(slots=True)
@@ -71,14 +71,16 @@ def keys(found: Elements, privacy: bool | None) -> dict[str, Any]:
     out = found.keys
     if not found.ids:
         return out
-    names = set(found.extensions)
-    present = (
-        ("ht", HT_CAPABILITIES in found.ids),
-        ("vht", VHT_CAPABILITIES in found.ids),
-        ("he", HE_CAPABILITIES in names),
-        ("eht", EHT_CAPABILITIES in names),
-    )
-    out.update((name, flag) for name, flag in present if flag or found.whole)
+    for name, number, ids in (
+        ("ht", HT_CAPABILITIES, found.ids),
+        ("vht", VHT_CAPABILITIES, found.ids),
+        ("he", HE_CAPABILITIES, found.extensions),
+        ("eht", EHT_CAPABILITIES, found.extensions),
+    ):
+        if number in ids:
+            out[name] = True
+        elif found.whole:  # of what was cut off nobody knows
+            out[name] = False
     if privacy is not None and (found.whole or found.rsn or found.wpa):
         out["security"] = security.summary(privacy, found.rsn, found.wpa)
     for listed in (found.rsn, found.wpa):
@@ -117,7 +119,7 @@ def _ssid(found: Elements, raw: bytes) -> None:
 
 
 def _rates(found: Elements, raw: bytes) -> None:
-    found.rates += [(byte & 127) * 500 for byte in raw if byte & 127 not in _SELECTORS]
+    found.rates += [(byte & 127) * 500 for byte in raw if byte & 127 < _SELECTORS]
 
 
 def _country(found: Elements, raw: bytes) -> None:

@@ -32,7 +32,8 @@ class FrameParser:
     """Makes messages of the frames of one interface.
 
     `template`: keys that each message has. `session`: the first half of its id. `numbered`: the
-    messages carry their `frame_number`, as those of capture files do.
+    messages carry their `frame_number`, as those of capture files do. `fcs_length`: bytes of FCS
+    at the end where no radio header tells. `like`: a parser to share addresses and bodies with.
     `dropped` counts the frames that gave no message, by reason: bad_fcs, no_frame_control,
     protocol_version, radio_header_cut, radio_header_invalid, link_type.
     """
@@ -46,13 +47,16 @@ class FrameParser:
         *,
         numbered: bool = False,
         fcs_length: int = 0,
+        like: FrameParser | None = None,
     ) -> None:
         self.dropped: dict[str, int] = {}
         self._link_type, self._session = link_type, session
-        self._template = {"type": "frame", "timestamp": 0, "id": "", **template}
+        self._template: dict[str, Any] = {"type": "frame", "timestamp": 0, "id": "", **template}
+        if numbered:
+            self._template["frame_number"] = 0
         self._keep_bad_fcs, self._numbered, self._fcs_length = keep_bad_fcs, numbered, fcs_length
-        self._names = dot11.AddressNames()
-        self._management = Management()
+        self._names: dot11.AddressNames = like._names if like else dot11.AddressNames()
+        self._management: Management = like._management if like else Management()
         self._readers: dict[tuple[bytes, bool], tuple[dot11.Header, Reader]] = {}
         self._layouts: dict[bytes, tuple[Any, dict[Any, Entry], Layout | None]] = {}
         self._entries = 0
@@ -133,7 +137,14 @@ class FrameParser:
         if known is None:
             known = self._readers[control, radio.padded] = self._reader(control, radio.padded)
         header, read = known
-        ready = {**self._template, "kind": header.kind, **header.flags, "length": 0, **radio.fields}
+        ready = {
+            **self._template,
+            "kind": header.kind,
+            **dict.fromkeys(header.keys),
+            **header.flags,
+            "length": 0,
+            **radio.fields,
+        }
         return ready, read, radio.start, radio.fcs_length or self._fcs_length
 
     def _reader(self, control: bytes, padded: bool) -> tuple[dot11.Header, Reader]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from capture_agent import elements
 from capture_agent.dot11 import Body
+from capture_agent.shared import SharedList
 from datastalker.message import Message
 
 ASSOC_REQ, ASSOC_RESP, REASSOC_REQ, REASSOC_RESP, PROBE_REQ, PROBE_RESP, TIMING_ADV = range(7)
@@ -23,14 +24,12 @@ LIMIT = 1 << 13
 LIMIT_BYTES = 1 << 22
 """Bodies that are remembered, and their bytes."""
 
-_LISTS = ("elements", "extensions", "rates_kbps", "pairwise_ciphers", "akms")
 _PRIVACY = 0x10
 _SAE, _FILS_WITH_GROUP = 3, (5, 6)
 
 _WITH_GROUP = ((1, 0), (1, 1), (2, 0))
 
-Keys = tuple[dict[str, Any], list[tuple[str, list[Any]]]]
-"""Keys that messages may share, and lists, of which each message gets its own copy."""
+Keys = dict[str, Any]
 
 _CATEGORIES: dict[int, dict[int, int]] = {
     0: {0: 1, 1: 1, 2: 1, 3: 1},  # spectrum management
@@ -114,14 +113,11 @@ class Management:
         known = shape[1].get(shape[0](body)) if shape is not None else None
         if known is None:
             known = self._learn_beacon(data[start - 14 : start - 8], body, capability)
-        shared, lists = known
-        message.update(shared)
-        for name, values in lists:
-            message[name] = values[:]
+        message.update(known)
 
     def _learn_beacon(self, sender: bytes, body: bytes, capability: int) -> Keys:
         found = elements.read(body, 2, len(body))
-        known = _split(elements.keys(found, bool(capability & _PRIVACY)))
+        known = _share(elements.keys(found, bool(capability & _PRIVACY)))
         self._remember(len(body))
         shape = self._shapes.get((sender, len(body)))
         # All bytes are kept but the contents of changing elements, whose places follow from the
@@ -142,12 +138,9 @@ class Management:
         known = self._requests.get(body)
         if known is None:
             self._remember(len(body))
-            known = _split(elements.keys(elements.read(body, 0, len(body)), None))
+            known = _share(elements.keys(elements.read(body, 0, len(body)), None))
             self._requests[body] = known
-        shared, lists = known
-        message.update(shared)
-        for name, values in lists:
-            message[name] = values[:]
+        message.update(known)
 
     def _remember(self, size: int) -> None:
         self._count += 1
@@ -248,6 +241,8 @@ def _elements(
     message.update(elements.keys(found, None))
 
 
-def _split(keys: dict[str, Any]) -> Keys:
-    lists = [(name, keys.pop(name)) for name in _LISTS if name in keys]
-    return keys, lists
+def _share(keys: Keys) -> Keys:
+    return {
+        name: SharedList(value) if isinstance(value, list) else value
+        for name, value in keys.items()
+    }

@@ -51,6 +51,9 @@ class PcapngFile:
                 problem = None
             except (zlib.error, EOFError, OSError) as error:
                 more, problem = b"", f"reading failed: {error}"
+            if more is None:
+                yield UNKNOWN, []
+                continue
             try:
                 if more:
                     buffer = walker.feed(buffer + more if buffer else more)
