@@ -26,6 +26,9 @@ BUILTIN: dict[str, str] = {
 }
 """Built-in sources, stages and sinks, in the order in which a frame meets them."""
 
+PLUGIN = "datastalker_plugin_"
+"""What the names of modules that are plug-in files begin with."""
+
 GROUP = "datastalker.stages"
 """Entry point group of installed packages that bring stages: `name = "package.module"`."""
 
@@ -85,7 +88,7 @@ def _load_file(path: Path) -> None:
     if not path.is_file():
         raise InputError(f"plug-in file {path} does not exist")
     # The path is in the name: two files may be called the same.
-    name = f"datastalker_plugin_{path.stem}_{zlib.crc32(os.fsencode(path.resolve())):08x}"
+    name = f"{PLUGIN}{path.stem}_{zlib.crc32(os.fsencode(path.resolve())):08x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -232,6 +232,9 @@ class _Checker:
         self._order()
 
     def _plugins(self) -> None:
+        for name, cls in list(REGISTRY.items()):
+            if cls.__module__.startswith(catalog.PLUGIN):  # of another configuration
+                del REGISTRY[name]
         for index, plugin in enumerate(self.config.settings["plugins"] or []):
             try:
                 catalog.load_plugin(plugin, self.config.base)

