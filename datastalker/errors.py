@@ -3,7 +3,10 @@
 DataStalkerError            anything that ends a command with one clear sentence, no traceback
 ├── ConfigError             the configuration is wrong: shown where, with the remedy; exit code 2
 ├── InputError              what was to be read can't be read: another file, other rights
-└── OutputError             what was to be written can't be written: disk, rights
+├── OutputError             what was to be written can't be written: disk, rights
+├── WireError               bytes that hold no message, or a message that no bytes can hold: set it
+│                           aside (dead letters), go on with the next; trying again changes nothing
+└── RegistryError           the schema registry isn't there or refuses; `retriable`: it may be back
 
 StopPipeline                not an error: a stage or source asks for an orderly end
 """
@@ -29,6 +32,21 @@ class InputError(DataStalkerError):
 
 class OutputError(DataStalkerError):
     """Something can't be written (disk full, no rights). What was finished before is whole."""
+
+
+class WireError(DataStalkerError):
+    """A message can't be encoded, or bytes can't be decoded. Says which key or byte, and why."""
+
+
+class RegistryError(DataStalkerError):
+    """The schema registry can't be reached, or refuses. The text names it and the remedy.
+
+    `retriable`: trying again later may work, so nothing is to be set aside for it.
+    """
+
+    def __init__(self, text: str, *, retriable: bool) -> None:
+        super().__init__(text)
+        self.retriable = retriable
 
 
 @dataclass(frozen=True, slots=True)
