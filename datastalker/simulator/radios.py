@@ -55,11 +55,16 @@ class Device:
         raise NotImplementedError
 
     def seq(self, ra: bytes | None = None, tid: int | None = None) -> int:
-        """The next number: one series for each receiver and TID, one for all else (10.3.2.14.2)."""
+        """The next number: one series for each receiver and TID, one for all else (10.3.2.14.2).
+
+        As in Linux the former begin at 0 for each, so an access point sends the same numbers to
+        several stations; the latter begins anywhere.
+        """
         series = None if ra is None or tid is None else (ra, tid)
-        number = self._sequences.get(series, -1)
-        number = (number + 1) % 4096 if number >= 0 else self.rng.randrange(4096)
-        self._sequences[series] = number
+        number = self._sequences.get(series)
+        if number is None:
+            number = self.rng.randrange(4096) if series is None else 0
+        self._sequences[series] = (number + 1) % 4096
         return number
 
     def body(self, bss: Bss, size: int) -> bytes:

@@ -21,10 +21,11 @@ from datastalker.simulator.household import (
 from datastalker.simulator.management import Bss
 from datastalker.simulator.people import ROOMS, SENSORS, Person, Stay
 from datastalker.simulator.radios import AccessPoint, Device
+from datastalker.simulator.rekey import group_rekey
 from datastalker.simulator.stations import Station
 
 START = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)
-_ATTACK_MINUTE = 30
+_ATTACK_MINUTE, _REKEY_MINUTES = 30, 10
 _MAX_OFFSET_US, _MAX_JITTER_US = 3000, 1500
 
 
@@ -89,6 +90,10 @@ class Scene:
         """Every transmission of the scene, heard or not, in order of time."""
         for member in self.cast:
             self.air.start(member.device.life())
+        for ap in self._aps.values():
+            if ap.bss.security != "OPEN":
+                rekey = group_rekey(ap, self._stations, self._minutes(_REKEY_MINUTES))
+                self.air.start(rekey)
         return self.air.run(self.end_us)
 
     def _sensors(self) -> list[Sensor]:
@@ -103,9 +108,12 @@ class Scene:
             for name, place in places
         ]  # fmt: skip
 
+    def _minutes(self, minutes: float) -> int:
+        """Minutes of the story in microseconds of the scene."""
+        return round(minutes * 60 * SECOND * self.pace)
+
     def _stay(self, begin: float, end: float) -> Stay:
-        minute = 60 * SECOND * self.pace
-        return round(begin * minute), round(end * minute)
+        return self._minutes(begin), self._minutes(end)
 
     def _address(self, vendor: str) -> bytes:
         if vendor:
@@ -140,6 +148,5 @@ class Scene:
         )  # fmt: skip
 
     def _attacker(self) -> Attacker:
-        begin_us, _ = self._stay(_ATTACK_MINUTE, FOR_EVER)
-        victim = self._aps["ap-living"]
+        victim, begin_us = self._aps["ap-living"], self._minutes(_ATTACK_MINUTE)
         return Attacker(self.air, self.options.seed, victim, self._stations, begin_us)

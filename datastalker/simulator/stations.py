@@ -80,6 +80,17 @@ class Station(Device):
         if self.habits.akm == ie.PSK:
             self.connected = False
 
+    def data_to(
+        self, ap: AccessPoint, size: int, tid: int | None, to: bytes | None = None,
+        frag: int | None = None, seq: int | None = None,
+    ) -> Frame:  # fmt: skip
+        flags = TO_DS | protection(ap.bss) | (MORE_FRAGMENTS if frag == 0 else 0)
+        number = self.seq(ap.address, tid) if seq is None else seq
+        return data(
+            ap.address, self.address, to or ap.address, number, self.body(ap.bss, size),
+            flags=flags, tid=tid, frag=frag or 0, rate_kbps=self.rng.choice((12_000, 24_000, 36_000)),
+        )  # fmt: skip
+
     def _once(self) -> Life:
         if self.home and self.connected and self.reaches(self.home):
             yield from self._talk(self.home)
@@ -139,7 +150,7 @@ class Station(Device):
             for _ in range(up):
                 self._say(ap)
         if self.rng.random() < 0.15:
-            frame = self._data_to(ap, 44, None, BROADCAST)
+            frame = self.data_to(ap, 44, None, BROADCAST)
             self.air.deliver(self, ap, frame)
             ap.relay(self.address)
         if self.habits.sleeps:
@@ -152,29 +163,18 @@ class Station(Device):
             for start in range(0, frames, 16):
                 size = range(min(16, frames - start))
                 if sender is self:
-                    self.air.burst(self, ap, [self._data_to(ap, self._size(), tid) for _ in size])
+                    self.air.burst(self, ap, [self.data_to(ap, self._size(), tid) for _ in size])
                 else:
                     self.air.burst(ap, self, [ap.data_to(self, self._size(), tid) for _ in size])
                 yield self._draw((0.01, 0.06))
 
     def _say(self, ap: AccessPoint) -> None:
         if not self.habits.fragments:
-            self.air.deliver(self, ap, self._data_to(ap, self._size(), 0))
+            self.air.deliver(self, ap, self.data_to(ap, self._size(), 0))
             return
         seq = self.seq()
         for frag in (0, 1):
-            self.air.deliver(self, ap, self._data_to(ap, 200, None, frag=frag, seq=seq))
-
-    def _data_to(
-        self, ap: AccessPoint, size: int, tid: int | None, to: bytes | None = None,
-        frag: int | None = None, seq: int | None = None,
-    ) -> Frame:  # fmt: skip
-        flags = TO_DS | protection(ap.bss) | (MORE_FRAGMENTS if frag == 0 else 0)
-        number = self.seq(ap.address, tid) if seq is None else seq
-        return data(
-            ap.address, self.address, to or ap.address, number, self.body(ap.bss, size),
-            flags=flags, tid=tid, frag=frag or 0, rate_kbps=self.rng.choice((12_000, 24_000, 36_000)),
-        )  # fmt: skip
+            self.air.deliver(self, ap, self.data_to(ap, 200, None, frag=frag, seq=seq))
 
     def _power(self, ap: AccessPoint, *, asleep: bool) -> None:
         qos = not self.habits.fragments
