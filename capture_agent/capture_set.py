@@ -94,11 +94,17 @@ class Source:
         self.live = path == STDIN or not stat.S_ISREG(_stat(path).st_mode)
         if not self.live:
             self.size = _stat(path).st_size
+            self._glance()
+
+    def _glance(self) -> None:
+        """Is it a capture, and when does it start?"""
+        try:
             for _, records in self._open(_GLANCE):
                 self.first = records[0][0]
                 break
             if self.first is None:
                 self._finish()
+        finally:
             self.close()
 
     def wait(self) -> bool:
