@@ -11,6 +11,7 @@ import logging
 import traceback
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from time import perf_counter
@@ -49,6 +50,7 @@ class Entry:
         self.bulk = isinstance(component, Sink) or (
             getattr(kind, "handle_bulk", None) is not Stage.handle_bulk
         )
+        self.ticks = getattr(kind, "tick", Stage.tick) is not Stage.tick
 
 
 class Pipeline:
@@ -147,7 +149,7 @@ class Pipeline:
         """
         times = list(map(itemgetter("timestamp"), batch))
         try:
-            latest = max(times, default=0) + 0
+            latest = max(times, default=0) + 0  # a TypeError for what is no number
         except TypeError:  # a source of one's own may have messages without a time
             times = [time if isinstance(time, int) else 0 for time in times]
             latest = max(times)
@@ -234,9 +236,10 @@ class Pipeline:
             received = len(messages)
             if messages:
                 messages = self._apply(entry, messages)
-            if ticking and isinstance(entry.component, Stage):
-                component = entry.component
-                messages = messages + self._guarded(entry, lambda c=component: c.tick(self.now))  # type: ignore[misc]
+            if ticking and (entry.ticks or getattr(entry.component, "state", None)):
+                assert isinstance(entry.component, Stage)
+                told = self._guarded(entry, partial(entry.component.tick, self.now))
+                messages = messages + told if told else messages
             passed = stats.skipped - passed
             stats.received += received - passed
             stats.sent += len(messages) - passed

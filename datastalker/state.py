@@ -27,7 +27,16 @@ class State(MutableMapping[Hashable, Any]):
     assignments, however often it comes.
     """
 
-    __slots__ = ("_buckets", "_due", "_entries", "_filed", "_order", "evicted", "max_entries", "now")
+    __slots__ = (
+        "_buckets",
+        "_due",
+        "_entries",
+        "_filed",
+        "_order",
+        "evicted",
+        "max_entries",
+        "now",
+    )
 
     def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
         self._entries: dict[Hashable, list[Any]] = {}  # key -> [value, expires, bucket]
@@ -78,13 +87,7 @@ class State(MutableMapping[Hashable, Any]):
         """Store `value` until `expires` (event time, microseconds since 1970-01-01)."""
         entry = self._entries.get(key)
         if entry is None:
-            bucket = expires // _WIDTH
-            self._entries[key] = [value, expires, bucket]
-            self._file(key, bucket)
-            if len(self._entries) > self.max_entries:
-                self._evict()
-            if self._filed > 2 * len(self._entries) + 1024:  # deleted and stored, over and over
-                self._tidy()
+            self.add(key, value, expires)
             return
         entry[0] = value
         entry[1] = expires
@@ -95,12 +98,34 @@ class State(MutableMapping[Hashable, Any]):
             if self._filed > 2 * len(self._entries) + 1024:  # brought forward, over and over
                 self._tidy()
 
+    def add(self, key: Hashable, value: Any, expires: int = NEVER) -> Any:
+        """Store `value` if there is none under `key`; gives what there was, or None."""
+        entries = self._entries
+        bucket = expires // _WIDTH
+        new = [value, expires, bucket]
+        entry = entries.setdefault(key, new)
+        if entry is not new:
+            return entry[0]
+        keys = self._buckets.get(bucket)
+        if keys is None:
+            self._file(key, bucket)
+        else:
+            keys.append(key)
+            self._filed += 1
+        count = len(entries)
+        if count > self.max_entries:
+            self._evict()
+        if self._filed > 2 * count + 1024:  # deleted and stored, over and over
+            self._tidy()
+        return None
+
     def expired(self, now: int) -> Iterator[tuple[Hashable, Any, int]]:
         """Take out and yield (key, value, expires) of what is due at `now`, oldest expiry first.
 
         What had to make room for others since the last call comes too, with an `expires` that
         still lies ahead: a stage can tell the two apart.
         """
+        self.now = max(self.now, now)
         due = list(self._due)
         self._due.clear()
         limit = now // _WIDTH

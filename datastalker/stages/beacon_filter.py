@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from datastalker.message import Field, Message
@@ -10,10 +11,8 @@ from datastalker.options import option
 from datastalker.pipeline import Pipeline, Stage
 from datastalker.stats import Stats
 
-_SAYS = (
-    "bss_channel", "security", "group_cipher", "pairwise_ciphers", "akms", "pmf", "rates_kbps",
-)  # fmt: skip
-"""What a beacon announces: a change of any of these passes."""
+_says = itemgetter("security", "group_cipher", "pairwise_ciphers", "akms", "pmf", "rates_kbps")
+"""What a beacon announces: a change of any of these, or of the channel, passes."""
 _CHANGES = 8
 """So often in `min_time_between_seconds` a transmitter's return to an SSID it had before is news;
 one that goes on has several names in turn."""
@@ -52,26 +51,21 @@ class BeaconFilter(Stage):
         time = get("timestamp")
         if time is None:
             return message
-        state, ta, sensor, signal = self.state, get("ta"), get("sensor"), get("signal_dbm")
-        ssid = [get("ssid"), get("ssid_hex")]
-        key = (ta, *ssid)
-        says = list(map(get, _SAYS))
-        if says[0] is None:  # no channel announced: where it was heard
-            says[0] = get("channel")
-        now = state.now
-        expires = (time if time > now else now) + self.keep
-        last = state.get(key)  # [time, says, {sensor: signal}, held back]
-        current = state.get(ta)  # [SSID of its last beacon, changes since, how many]
-        changed = current is None or current[0] != ssid
-        if changed:
-            changed = self._is_news(ta, current or (ssid, time, -1), ssid, time, expires)
+        state, sensor, signal = self.state, get("sensor"), get("signal_dbm")
+        key = (get("ta"), get("ssid"), get("ssid_hex"))
+        channel = get("bss_channel") or get("channel")  # none announced: where it was heard
+        says = [channel, *_says(message)]
+        expires = (time if time > state.now else state.now) + self.keep
+        last = state.get(key)  # [time, says, {sensor: signal}, held back, is its last beacon's]
+        news = (last is None or not last[4]) and self._is_news(key, time, expires)
         if last is None:
-            last = [time, says, {sensor: signal}, 0]
+            signals = {sensor: signal}
         else:
-            before = last[2].get(sensor)  # what two sensors measure is never compared
+            signals = last[2]
+            before = signals.get(sensor)  # what two sensors measure is never compared
             if (
-                says == last[1]
-                and not changed
+                not news
+                and says == last[1]
                 and abs(time - last[0]) < self.interval
                 and (
                     signal is None
@@ -79,26 +73,31 @@ class BeaconFilter(Stage):
                     or abs(signal - before) < self.max_signal_deviation_db
                 )
             ):
-                last[3] += 1
                 if before is None:
-                    last[2][sensor] = signal
+                    signals[sensor] = signal
+                last[3] += 1
+                last[4] = True
                 state.set(key, last, expires)
                 return None
             if last[3]:
                 message["beacons_held_back"] = last[3]
-            signals = last[2] if signal is None else {**last[2], sensor: signal}
-            last = [time, says, signals, 0]
-        state.set(key, last, expires)
+            if signal is not None:
+                signals[sensor] = signal
+            state.set(key[0], state.get(key[0]), expires)
+        state.set(key, [time, says, signals, 0, True], expires)
         return message
 
-    def _is_news(
-        self, ta: str | None, current: Any, ssid: list[Any], time: int, expires: int
-    ) -> bool:
-        """Whether another SSID than in its last beacon is a change, not one of a few in turn."""
-        _, since, changes = current
+    def _is_news(self, key: tuple[Any, ...], time: int, expires: int) -> bool:
+        """Whether another SSID than in the transmitter's last beacon is a change."""
+        state, ta, ssid = self.state, key[0], list(key[1:])
+        before, since, changes = state.get(ta) or (ssid, time, -1)
+        other = state.get((ta, *before))
+        if other is not None:
+            other[4] = False
+            state.set((ta, *before), other, expires)
         if abs(time - since) >= self.interval:
             since, changes = time, 0
-        self.state.set(ta, [ssid, since, changes + 1], expires)
+        state.set(ta, [ssid, since, changes + 1], expires)
         return bool(changes < _CHANGES)
 
     def tick(self, now: int) -> Iterable[Message]:

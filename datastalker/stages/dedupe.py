@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, ClassVar, Literal
 
 from datastalker.message import Field, Message
@@ -13,6 +14,8 @@ from datastalker.stats import Stats
 
 _COUNTED = 60_000_000
 """Microseconds for which a count waits for its transmitter's next frame."""
+
+_common = itemgetter("ta", "seq", "kind", "frag", "retry", "length", "ra")
 
 
 @Pipeline.register_stage("dedupe")
@@ -43,13 +46,16 @@ class Dedupe(Stage):
         if key is None:
             return message
         state, time, ta = self.state, message["timestamp"], key[0]
-        now = state.now if state.now > time else time  # a late frame's copies may be late too
-        before = state.get(key)
-        if before is not None and abs(time - before) <= self.window:
-            state.set(ta, state.get(ta, 0) + 1, now + _COUNTED)
-            return None
+        now = state.now
+        if now < time:  # else it is late, and its copies may be
+            now = time
         # Kept for twice the window: a copy may arrive when time has moved on already.
-        state.set(key, time, now + 2 * self.window)
+        before = state.add(key, time, now + 2 * self.window)
+        if before is not None:
+            if abs(time - before) <= self.window:
+                state.set(ta, state.get(ta, 0) + 1, now + _COUNTED)
+                return None
+            state.set(key, time, now + 2 * self.window)
         if ta in state:
             message["copies_dropped"] = state.pop(ta)
         return message
@@ -59,7 +65,7 @@ class Dedupe(Stage):
         if key is None:
             return message
         state, time = self.state, message["timestamp"]
-        now = state.now if state.now > time else time
+        now = max(time, state.now)  # a late frame's copies may be late too
         sensor, signal = message.get("sensor"), message.get("signal_dbm")
         held = state.get(key)  # [time, best copy, {sensor: best signal}, copies, until]
         if held is None or abs(time - held[0]) > self.window:
@@ -99,14 +105,10 @@ class Dedupe(Stage):
 def _transmission(message: Message) -> tuple[Any, ...] | None:
     """What two copies have in common; None: a frame that can't be told from others."""
     get = message.get
-    seq, ta = get("seq"), get("ta")
-    if seq is None or ta is None or get("timestamp") is None or get("type", "frame") != "frame":
+    if get("seq") is None or get("timestamp") is None or get("type", "frame") != "frame":
         return None
-    kind = get("kind")
-    return (
-        ta, seq, kind, get("frag"), get("retry"), get("length"), get("ra"), get("tid"),
-        get("tsf") if kind == "BEACON" else None,
-    )  # fmt: skip
+    key: tuple[Any, ...] = _common(message)
+    return None if key[0] is None else (*key, get("tsf" if key[2] == "BEACON" else "tid"))
 
 
 def _rank(message: Message) -> tuple[Any, ...]:
