@@ -272,6 +272,14 @@ def test_a_stages_except_exception_does_not_swallow_the_end(stage: Make) -> None
     assert everything(built) == []
 
 
+def test_a_sink_has_a_state_too(sink: Make) -> None:
+    built = sink("def write(self, batch): self.state['rows'] = len(batch)")
+
+    built.run()
+
+    assert built.entries[0].component.state["rows"] == 1
+
+
 @pytest.mark.parametrize("mode", ["write", "close"])
 def test_a_sink_may_ask_for_an_orderly_end_too(sink: Make, mode: str) -> None:
     batch = ", batch" if mode == "write" else ""
