@@ -236,8 +236,11 @@ class Pipeline:
             received = len(messages)
             if messages:
                 messages = self._apply(entry, messages)
-            if ticking and (entry.ticks or getattr(entry.component, "state", None)):
-                assert isinstance(entry.component, Stage)
+            if (
+                ticking
+                and isinstance(entry.component, Stage)
+                and (entry.ticks or getattr(entry.component, "state", None))
+            ):
                 told = self._guarded(entry, partial(entry.component.tick, self.now))
                 messages = messages + told if told else messages
             passed = stats.skipped - passed
