@@ -84,9 +84,11 @@ class FrameParser:
                 message["frame_number"] = number
             end = wire_length - fcs_length
             message["length"] = end - start
-            if end > len(data):
-                end = len(data)
-            read(message, data, start, end)
+            if end <= len(data):
+                read(message, data, start, end)
+            else:
+                read(message, data, start, len(data))
+                _forget_what_may_have_been_cut_off(message)
             append(message)
         return messages
 
@@ -157,6 +159,16 @@ class FrameParser:
         elif header.kind == "DMG_BEACON":
             body = read_dmg_beacon
         return header, dot11.reader(header, self._names, padded, body)
+
+
+def _forget_what_may_have_been_cut_off(message: Message) -> None:
+    """A capture with a snap length keeps the front of a frame: what isn't in there may have been
+    behind it."""
+    for name in ("ht", "vht", "he", "eht"):
+        if message[name] is False:
+            del message[name]
+    if message["security"] in ("OPEN", "WEP"):
+        del message["security"]
 
 
 class _Everything(dict[bytes, tuple[Any, dict[Any, Entry], Layout | None]]):

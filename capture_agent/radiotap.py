@@ -114,8 +114,10 @@ class Layout:
         words, offset = [], 4
         self._spans: list[tuple[int, int]] = []
         while True:
-            if offset + 4 > self.length:
-                return  # present words without end: no field can be found
+            if offset + 4 > self.length:  # present words without end: no field can be found
+                self._spans.append((8, offset))
+                self._want(8, offset)
+                return
             words.append(int.from_bytes(data[offset : offset + 4], "little"))
             offset += 4
             if not words[-1] & _EXTENDED:

@@ -183,6 +183,18 @@ def test_an_element_that_was_cut_is_listed_but_not_read(make: SimpleNamespace) -
     assert make.parse(make.mac(0x40, body=make.element(0) + b"\x01"))["elements"] == [0]
 
 
+def test_a_capture_with_a_snap_length_claims_nothing_of_what_it_left_out(
+    make: SimpleNamespace,
+) -> None:
+    frame = make.beacon(make.element(0, b"home") + make.element(45, b"\0" * 26), True)
+    message = make.parse(frame, wire_length=len(frame) + 22)
+    assert message["ssid"] == "home"
+    assert message["ht"] is True
+    assert message["vht"] is None
+    assert message["security"] is None
+    assert message["length"] == len(frame) + 22
+
+
 def test_profiles_inside_a_multiple_bssid_element(make: SimpleNamespace) -> None:
     profile = make.element(83, b"\1\0") + make.element(0, b"guest") + make.element(85, b"\1")
     body = make.element(0, b"home") + make.element(71, b"\4" + make.element(0, profile))
