@@ -29,8 +29,6 @@ log = logging.getLogger("datastalker.pipeline")
 
 _MESSAGES = {Message}
 _SHOWN = 1000  # characters of a message that an error report shows
-_STEP = 1_000_000  # microseconds: stages are told that time has moved when a second begins
-_RUN = 1000  # messages: and at the latest after so many, should time stand still
 
 
 class Entry:
@@ -66,11 +64,8 @@ class Pipeline:
         self.source = source
         self.stats = stats or Stats()
         self.source_stats = StageStats(source.name if source else "")
-        self.now = 0
+        self.now = self._before = 0
         self.stop_reason: str | None = None
-        self._ended = False  # by a stage: what came in behind was never looked at
-        self._next_tick = 0
-        self._since_tick = 0
 
     @staticmethod
     def register_stage(name: str) -> Callable[[AnyComponent], AnyComponent]:
@@ -141,55 +136,31 @@ class Pipeline:
                 batches.close()
 
     def feed(self, batch: list[Message]) -> list[Message]:
-        """Run a batch through all stages, and let time move with the timestamps in it.
+        """Run a batch through all stages, then tell them how late it is by the data.
 
-        Gives what comes out at the end. Where time moves depends on the messages alone, never on
-        where a batch ends, and so does what comes out. An exception in a stage loses one message,
-        counted and shown once; a sink's goes to the caller.
+        Gives what comes out at the end. Where a batch ends decides when a stage notices that time
+        has passed, never what it says of it. An exception in a stage loses one message, counted
+        and shown once; a sink's goes to the caller.
         """
-        times = list(map(itemgetter("timestamp"), batch))
+        times = map(itemgetter("timestamp"), batch)
         try:
             latest = max(times, default=0) + 0  # a TypeError for what is no number
         except TypeError:  # a source of one's own may have messages without a time
-            times = [time if isinstance(time, int) else 0 for time in times]
-            latest = max(times)
-        out: list[Message] = []
-        begin = 0
-        if latest >= self._next_tick or self._since_tick + len(batch) > _RUN:
-            for end, time in enumerate(times):
-                if time >= self._next_tick or self._since_tick == _RUN:
-                    out += self._tick(max(times[begin : end + 1]), batch[begin:end])
-                    begin = end
-                    if self._ended:
-                        return out
-                self._since_tick += 1
-        else:
-            self._since_tick += len(batch)
-        out += self._through(0, batch[begin:] if begin else batch)
-        if not self._ended:
-            self.now = max(self.now, latest)
-        return out
+            latest = max(time for m in batch if isinstance(time := m.get("timestamp", 0), int))
+        self._before, self.now = self.now, max(self.now, latest)
+        return self._through(0, batch, ticking=True)
 
     def tick(self, now: int) -> list[Message]:
         """Let time move without a message: a heartbeat says that it is `now`."""
-        return self._tick(now) if now >= self._next_tick else []
-
-    def _tick(self, now: int, before: list[Message] | None = None) -> list[Message]:
-        """Run what came `before`, then tell the stages how late it is."""
-        self.now = max(self.now, now)
-        self._next_tick = self.now - self.now % _STEP + _STEP
-        self._since_tick = 0
-        return self._through(0, before or [], ticking=True)
+        if now <= self.now:
+            return []
+        self.now = now
+        return self._through(0, [], ticking=True)
 
     def finish(self) -> list[Message]:
         """The input has ended: flush the stages in order, close the source and the sinks."""
         out: list[Message] = []
         first_error: BaseException | None = None
-        try:
-            if not self._ended:
-                out += self._tick(self.now)
-        except Exception as error:
-            first_error = error
         for index, entry in enumerate(self.entries):
             try:
                 if isinstance(entry.component, Stage):
@@ -273,7 +244,7 @@ class Pipeline:
             out = component.handle_bulk(messages)
             _check_list(out, "handle_bulk")
         except StopPipeline as stop:
-            self._end(stop)
+            self._end(stop, stop.passed)
             entry.stats.received -= len(messages) - len(stop.passed)  # neither passed nor dropped
             return stop.passed
         except Exception as error:
@@ -321,7 +292,7 @@ class Pipeline:
                         dropped += 1
                     out += result
             except StopPipeline as stop:
-                self._end(stop)
+                self._end(stop, [*messages[:index], *stop.passed])
                 # What had come in behind it was never looked at: neither passed nor dropped.
                 entry.stats.received -= len(messages) - index - len(stop.passed)
                 out += stop.passed
@@ -339,15 +310,16 @@ class Pipeline:
             _check_list(given if isinstance(given, dict) else out, "tick or flush")
             return out
         except StopPipeline as stop:
-            self._end(stop)
+            self.stop(stop.reason)
             return stop.passed
         except Exception as error:
             entry.stats.errors += 1
             self._report(entry, error, None)
         return []
 
-    def _end(self, stop: StopPipeline) -> None:
-        self._ended = True
+    def _end(self, stop: StopPipeline, seen: list[Message]) -> None:
+        """A stage ends the run: time is what it was with the last message that it saw."""
+        self.now = max(self._before, *(m.get("timestamp") or 0 for m in seen), 0)
         self.stop(stop.reason)
 
     def _report(self, entry: Entry, error: Exception, message: Message | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import logging.config
 import signal
@@ -38,6 +39,7 @@ def run_command(config: str, quiet: bool = False) -> None:
         raise ConfigError(checked.errors)
     _set_up_logging(checked)
     pipeline = configuration.build(checked)
+    _spare_the_collector()
     _stop_on_signals(pipeline)
     progress = _Progress(pipeline, show=not quiet and _may_show_progress(checked))
     try:
@@ -46,6 +48,13 @@ def run_command(config: str, quiet: bool = False) -> None:
         progress.close()
         if not quiet:
             click.echo(_summary(pipeline, progress.seconds), err=True)
+
+
+def _spare_the_collector() -> None:
+    """Messages are dicts by the thousand and hold no cycles: looking for some cost 8 % of parsing."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _set_up_logging(config: configuration.Config) -> None:
