@@ -2,8 +2,9 @@
 addresses and other fields it has, and a reader for them that is made once per kind.
 
 As tshark does: an A-MSDU has no source and (or) destination of its own, they are in its
-subframes; CF-End has no TA; the TA of an RTS is not unmasked; the Duration of a PS-Poll is an AID,
-and the uppermost bit of any other Duration isn't part of it.
+subframes, which are read if they aren't encrypted; CF-End has no TA; the TA of an RTS is not
+unmasked; the Duration of a PS-Poll is an AID, and the uppermost bit of any other Duration isn't
+part of it.
 A frame that was cut short has what is wholly in its bytes.
 """
 
@@ -198,8 +199,23 @@ def _qos_reader(
     roles = [(role, number) for number, words in enumerate(header.addresses) for role in words]
     four, qos = len(header.addresses) == 4, header.qos
     needed = max(qos + 1, 30 if four else 24)
-    hidden = [name for name, flag in (("sa", "from_ds"), ("da", "to_ds")) if header.flags[flag]]
+    hidden = [
+        (name, at)
+        for name, flag, at in (("sa", "from_ds", 6), ("da", "to_ds", 0))
+        if header.flags[flag]
+    ]
     carries = not header.subtype & 4
+    readable = header.has_payload
+
+    def _amsdu(message: Message, data: bytes, start: int, end: int) -> None:
+        """An A-MSDU (9.3.2.2.2): the ends are those of its first subframe, if they can be read."""
+        if four:
+            message["bssid"] = names[data[start - size + 16 : start - size + 22]]
+        for role, at in hidden:
+            if readable and end - start >= 14:
+                message[role] = names[data[start + at : start + at + 6]]
+            else:
+                del message[role]
 
     def read(message: Message, data: bytes, start: int, end: int) -> None:
         if end - start < needed:
@@ -216,9 +232,8 @@ def _qos_reader(
         if qos:
             control = data[start + qos]
             message["tid"] = control & 15
-            if control & 0x80 and carries:  # A-MSDU
-                for role in hidden:
-                    del message[role]
+            if control & 0x80 and carries:
+                _amsdu(message, data, start + size, end)
                 return
         if body is not None:
             body(message, data, start + size, end)

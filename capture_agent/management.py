@@ -66,6 +66,7 @@ _NO_ELEMENTS = frozenset(
 )
 _BLOCK_ACK, _BLOCK_ACK_OFFSETS = 3, {0: 7, 1: 7, 2: 4}
 _PUBLIC, _VENDOR_SPECIFIC, _GAS = (4, 9), 9, (10, 11, 13)
+_MULTIHOP = 14
 _P2P = b"\x50\x6f\x9a\x09"
 _TRANSITION_REQUEST, _TRANSITION_RESPONSE = (10, 7), (10, 8)
 
@@ -215,6 +216,8 @@ def _action_elements(category: int, action: int, rest: bytes) -> int | None:
         offset += 12 if mode & 0x08 else 0  # BSS Termination Duration
         if mode & 0x10 and offset < len(rest):  # Session Information URL
             offset += 1 + rest[offset]
+    elif category == _MULTIHOP and rest:
+        offset += 6 * (rest[0] & 3)  # Address Extension of the Mesh Control field
     elif (category, action) == _TRANSITION_RESPONSE and len(rest) > 1 and rest[1] == 0:
         offset += 6  # Target BSSID
     return offset

@@ -63,20 +63,16 @@ _VHT_INVALID = {(9, 0): (1, 2, 4, 5, 7, 8), (6, 2): (3, 7), (9, 2): (6,), (9, 3)
 
 
 def vht_kbps(known: int, flags: int, bandwidth: int, users: bytes) -> int | None:
-    """Radiotap's VHT field; of several users the first that has a spatial stream."""
+    """Radiotap's VHT field; of several users' rates the last."""
     if known & 0x44 != 0x44 or bandwidth >= len(_VHT_WIDTH):
         return None
+    width, rate = _VHT_WIDTH[bandwidth], None
     for user in users:
         mcs, streams = user >> 4, user & 0x0F
-        if streams:
-            break
-    else:
-        return None
-    width = _VHT_WIDTH[bandwidth]
-    if mcs > 9 or streams > 8 or streams in _VHT_INVALID.get((mcs, width), ()):
-        return None
-    per_symbol = _VHT_BITS[mcs] * _VHT_CARRIERS[width] * streams / 52
-    return round(per_symbol / (3.6 if flags & 0x04 else 4.0) * 1000)
+        if 1 <= streams <= 8 and mcs <= 9 and streams not in _VHT_INVALID.get((mcs, width), ()):
+            per_symbol = _VHT_BITS[mcs] * _VHT_CARRIERS[width] * streams / 52
+            rate = round(per_symbol / (3.6 if flags & 0x04 else 4.0) * 1000)
+    return rate
 
 
 _HE_BITS = (0.5, 1, 1.5, 2, 3, 4, 4.5, 5, 6, 20 / 3, 7.5, 25 / 3)

@@ -7,8 +7,8 @@ at known offsets, or, faster, looked up by `Layout.pick`: the header's bytes tha
 two bytes of frame control behind them, without what changes from frame to frame (TSFT, A-MPDU
 status, timestamps, the antennas of later namespaces).
 
-As tshark does: the version isn't asked; the first occurrence of a field counts; what runs over
-the end of the header, and all behind it, is not there.
+As tshark does: the first occurrence of a field counts; what runs over the end of the header, and
+all behind it, is not there; of a header of another version only the length is believed.
 """
 
 from __future__ import annotations
@@ -125,6 +125,9 @@ class Layout:
         if offset > 8:
             self._spans.append((8, offset))
             self._want(8, offset)
+        both = _RADIOTAP_NAMESPACE | _VENDOR_NAMESPACE
+        if data[0] != 0 or any(word & both == both for word in words):
+            return  # of another version, or contradicting itself
         radiotap, fresh, skip_to, tlv = True, True, 0, False
         for word in words:
             if radiotap and word & 0x0FFFFFFF:
@@ -135,8 +138,6 @@ class Layout:
                 offset = found
             fresh = False
             tlv = tlv or bool(word & _TLV and radiotap)
-            if word & _RADIOTAP_NAMESPACE and word & _VENDOR_NAMESPACE:
-                return
             if word & _RADIOTAP_NAMESPACE:
                 radiotap, fresh, offset = True, True, max(offset, skip_to)
             elif word & _VENDOR_NAMESPACE:

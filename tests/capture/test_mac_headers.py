@@ -91,12 +91,18 @@ def test_the_tid_behind_three_and_four_addresses(make: SimpleNamespace) -> None:
 @pytest.mark.parametrize(
     ("flags", "missing"), [(0x00, ()), (0x01, ("da",)), (0x02, ("sa",)), (0x03, ("sa", "da"))]
 )
-def test_an_amsdu_has_no_ends_of_its_own(
+def test_the_ends_of_an_amsdu_are_in_its_subframes(
     make: SimpleNamespace, flags: int, missing: tuple[str, ...]
 ) -> None:
-    body = (make.A4 if flags == 3 else b"") + b"\x80\x00" + b"\0" * 40
-    message = make.parse(make.mac(0x88, flags, body))
+    subframe = bytes.fromhex("02da00000001 025a00000001 0004") + b"data"
+    body = (make.A4 if flags == 3 else b"") + b"\x80\x00" + subframe
+    message = make.parse(make.mac(0x88, flags | 0x40, body))
     assert {role for role in ("sa", "da") if role not in message} == set(missing)
+    message = make.parse(make.mac(0x88, flags, body))  # not encrypted
+    ends = {"sa": "02:5a:00:00:00:01", "da": "02:da:00:00:00:01"}
+    assert {role: message[role] for role in missing} == {role: ends[role] for role in missing}
+    if flags == 3:
+        assert message["bssid"] == make.A3.hex(":")
 
 
 def test_a_frame_that_was_cut_has_what_is_in_its_bytes(make: SimpleNamespace) -> None:

@@ -173,6 +173,12 @@ def test_what_runs_over_the_header_is_not_there(make: SimpleNamespace) -> None:
     assert radio(make, make.radiotap(MORE)) == {}
 
 
+def test_of_another_version_only_the_length_is_believed(make: SimpleNamespace) -> None:
+    assert radio(make, b"\x01" + make.radiotap(SIGNAL, b"\xd0")[1:]) == {}
+    both = make.radiotap(SIGNAL | NEXT | VENDOR | MORE, b"\xd0", 0)
+    assert radio(make, both) == {}  # as is a header that contradicts itself
+
+
 def test_a_frame_starts_where_the_header_says_it_ends(make: SimpleNamespace) -> None:
     padded = make.radiotap(RATE, b"\x02" + b"\xee" * 9)
     assert radio(make, padded) == {"rate_kbps": 1000}

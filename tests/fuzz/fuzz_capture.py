@@ -1,16 +1,16 @@
-"""Coverage-guided fuzzing of the parser and of the file readers:
+"""Coverage-guided fuzzing of the parser and of the file readers. Needs the package atheris.
 
-    python tests/fuzz/fuzz_capture.py                    # until ^C, starting from the corpus
-    python tests/fuzz/fuzz_capture.py -max_total_time=300 --keep   # and keep what it found
+    python tests/fuzz/fuzz_capture.py FOLDER -max_total_time=300   # what it finds goes to FOLDER
+    python tests/fuzz/fuzz_capture.py SMALL FOLDER -merge=1        # as few as reach as much
+    python tests/fuzz/fuzz_capture.py --keep SMALL                 # make them the corpus
 
-The corpus is one file of hex lines, made from synthetic frames; a test replays it. --keep writes
-inputs that reached something new back into it. Needs the package atheris.
+A FOLDER that is empty is filled with synthetic frames and the corpus. The corpus is one file of
+hex lines; a test replays it. No input comes from a real capture.
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -18,40 +18,46 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 CORPUS = HERE / "corpus.hex"
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["capture_agent"]):
         import invariants
+    folder = Path(next(argument for argument in arguments if not argument.startswith("-")))
+    folder.mkdir(parents=True, exist_ok=True)
+    if not any(folder.iterdir()) and "-merge=1" not in arguments:
+        fill(folder, invariants.LINK_TYPES)
+    atheris.Setup([sys.argv[0], *arguments, "-max_len=1024"], invariants.check_input)
+    atheris.Fuzz()
+
+
+def fill(folder: Path, link_types: tuple[int, ...]) -> None:
     import seeds
 
-    keep = "--keep" in sys.argv
-    arguments = [argument for argument in sys.argv if argument != "--keep"]
-    folder = Path(tempfile.mkdtemp(prefix="corpus-"))
     inputs = (
         {bytes.fromhex(line) for line in CORPUS.read_text().split()} if CORPUS.exists() else set()
     )
-    for index, link_type in enumerate(invariants.LINK_TYPES):
+    for index, link_type in enumerate(link_types):
         for header in seeds.headers()[link_type]:
             for frame in seeds.frames()[:: 1 if link_type == 105 else 9]:
                 inputs.add(bytes([index + 8 * (len(inputs) % 16)]) + header + frame)
     inputs |= {bytes([0x80 | piece]) + raw for raw in seeds.files() for piece in (0, 7)}
     for number, raw in enumerate(sorted(inputs)):
         (folder / f"seed-{number:05}").write_bytes(raw)
-    print(f"{len(inputs)} seeds in {folder}; --keep: {keep}")
-    atheris.Setup([*arguments, str(folder), "-max_len=1024"], invariants.check_input)
-    atheris.Fuzz()
 
 
-def merge(folder: str) -> None:
-    """Make the corpus of the inputs in a folder that together reach everything: the smallest."""
-    files = sorted(Path(folder).iterdir(), key=lambda path: (path.stat().st_size, path.name))
-    CORPUS.write_text("".join(path.read_bytes().hex() + "\n" for path in files))
-    print(f"{len(files)} inputs in {CORPUS}")
+def keep(folder: Path) -> None:
+    found = sorted(
+        (path.read_bytes() for path in folder.iterdir()), key=lambda raw: (len(raw), raw)
+    )
+    CORPUS.write_text("".join(raw.hex() + "\n" for raw in found if raw))
+    print(f"{len(found)} inputs in {CORPUS}")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--merge"]:
-        merge(sys.argv[2])
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    if sys.argv[1] == "--keep":
+        keep(Path(sys.argv[2]))
     else:
-        main()
+        main(sys.argv[1:])
