@@ -48,7 +48,9 @@ def load(name: str) -> bool:
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise InputError(f"'{name}' needs a package that is not installed: {error}") from error
+            missing = isinstance(error, ModuleNotFoundError)
+            said = "needs a package that is not installed" if missing else "can't be imported"
+            raise InputError(f"'{name}' {said}: {error}") from error
         return True
     for entry in entry_points(group=GROUP):
         if entry.name == name:
