@@ -1,8 +1,7 @@
 """Coverage-guided fuzzing of the parser and of the file readers. Needs the package atheris.
 
     python tests/fuzz/fuzz_capture.py FOLDER -max_total_time=300   # what it finds goes to FOLDER
-    python tests/fuzz/fuzz_capture.py SMALL FOLDER -merge=1        # as few as reach as much
-    python tests/fuzz/fuzz_capture.py --keep SMALL                 # make them the corpus
+    python tests/fuzz/fuzz_capture.py --keep FOLDER    # few that go all the ways: the corpus
 
 A FOLDER that is empty is filled with synthetic frames and the corpus. The corpus is one file of
 hex lines; a test replays it. No input comes from a real capture.
@@ -12,6 +11,8 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
@@ -25,7 +26,7 @@ def main(arguments: list[str]) -> None:
         import invariants
     folder = Path(next(argument for argument in arguments if not argument.startswith("-")))
     folder.mkdir(parents=True, exist_ok=True)
-    if not any(folder.iterdir()) and "-merge=1" not in arguments:
+    if not any(folder.iterdir()):
         fill(folder, invariants.LINK_TYPES)
     atheris.Setup([sys.argv[0], *arguments, "-max_len=1024"], invariants.check_input)
     atheris.Fuzz()
@@ -47,11 +48,35 @@ def fill(folder: Path, link_types: tuple[int, ...]) -> None:
 
 
 def keep(folder: Path) -> None:
+    """Write the corpus: of all inputs, the smallest first, those that go a way not gone before."""
+    import invariants
+
+    ways: set[tuple[str, int, int]] = set()
+    last = {"line": 0}
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if "capture_agent" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            ways.add((frame.f_code.co_name, last["line"], frame.f_lineno))
+        last["line"] = frame.f_lineno
+        return trace
+
     found = sorted(
-        (path.read_bytes() for path in folder.iterdir()), key=lambda raw: (len(raw), raw)
+        {path.read_bytes() for path in folder.iterdir()}, key=lambda raw: (len(raw), raw)
     )
-    CORPUS.write_text("".join(raw.hex() + "\n" for raw in found if raw))
-    print(f"{len(found)} inputs in {CORPUS}")
+    kept = []
+    for raw in found:
+        before = len(ways)
+        sys.settrace(trace)
+        try:
+            invariants.check_input(raw)
+        finally:
+            sys.settrace(None)
+        if len(ways) > before:
+            kept.append(raw)
+    CORPUS.write_text("".join(raw.hex() + "\n" for raw in kept if raw))
+    print(f"{len(kept)} of {len(found)} inputs in {CORPUS}")
 
 
 if __name__ == "__main__":
