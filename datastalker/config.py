@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from datastalker import catalog
+from datastalker import catalog, segments
 from datastalker.condition import Predicate, compile_condition
 from datastalker.errors import ConfigError, InputError, Problem
 from datastalker.message import Field, Message
@@ -19,6 +19,7 @@ from datastalker.pipeline import Entry, Pipeline
 from datastalker.stage import REGISTRY, Component, Sink, SourceStage, Stage
 from datastalker.state import MAX_ENTRIES, State
 from datastalker.stats import Stats
+from datastalker.topics import FRAME, KAFKA, TOPIC
 from datastalker.yamlfile import Document
 
 CUT = "topic"
@@ -47,8 +48,11 @@ class Settings:
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR", check=_level)
     log_file: str | None = option(None, "write the log here rather than to standard error")
     logging: dict | None = option(None, "Python's logging.config.dictConfig, for more than that")  # type: ignore[type-arg]
-    kafka: dict | None = option(  # type: ignore[type-arg]
-        None, "the broker; an embedded run hands messages over in memory and does not use it"
+    kafka: dict = option(  # type: ignore[type-arg]
+        {}, "the broker; a run in one process hands messages over in memory and does not use it"
+    )
+    topics: dict[str, dict] = option(  # type: ignore[type-arg]
+        {}, "by a topic's name: partitions, replication, retention_hours, compact, key"
     )
 
 
@@ -67,7 +71,7 @@ class Step:
     path: Path
     position: tuple[int, int] = (0, 0)
     topics: dict[str, str] | None = None
-    """For a cut: topic by message type; `*` stands for every type."""
+    """For a cut: topic by message type."""
 
 
 @dataclass
@@ -89,8 +93,22 @@ class Config:
         return FilePath(self.file).resolve().parent
 
     @property
+    def kafka(self) -> dict[str, Any]:
+        """The settings under `kafka:`, completed with the defaults."""
+        return complete(KAFKA, self.settings["kafka"], ("kafka",), _known)
+
+    def topic(self, name: str) -> dict[str, Any]:
+        """The settings of a topic under `topics:`, completed with the defaults."""
+        given = self.settings["topics"].get(name, {})
+        return complete(TOPIC, given, ("topics", name), _known)
+
+    @property
     def sensor(self) -> str:
         return self.settings["sensor"] or socket.gethostname()
+
+
+def _known(path: Path, text: str) -> None:
+    """A mistake that the check has reported already."""
 
 
 def load(path: str, environment: Mapping[str, str] | None = None) -> Config:
@@ -174,8 +192,6 @@ class _Cut(Stage):
     topics: dict[str, str]
 
     def handle_bulk(self, messages: list[Message]) -> list[Message]:
-        if "*" in self.topics:
-            return messages
         return [message for message in messages if message.type in self.topics]
 
 
@@ -221,6 +237,7 @@ class _Checker:
                 del given[close]
                 root = close
         self.config.settings = complete(SETTINGS, given, (), self.report)
+        self._broker(self.config.settings)
         self._plugins()
         pipeline = value.get(root)
         if not isinstance(pipeline, list) or not pipeline:
@@ -230,6 +247,13 @@ class _Checker:
         for index, item in enumerate(pipeline):
             self._entry(item, (root, index))
         self._order()
+        if not self.config.errors:
+            segments.check(self.config, self.report)
+
+    def _broker(self, settings: dict[str, Any]) -> None:
+        complete(KAFKA, settings["kafka"], ("kafka",), self.report)
+        for name, given in settings["topics"].items():
+            complete(TOPIC, given, ("topics", name), self.report)
 
     def _plugins(self) -> None:
         for name, cls in list(REGISTRY.items()):
@@ -330,7 +354,7 @@ class _Checker:
     def _cut(self, value: Any, here: Path) -> None:
         topics: dict[str, str] = {}
         if isinstance(value, str) and value:
-            topics = {"*": value}
+            topics = {FRAME: value}
         elif isinstance(value, dict) and value and all(isinstance(v, str) for v in value.values()):
             topics = {str(key): topic for key, topic in value.items()}
         else:

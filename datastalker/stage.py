@@ -65,6 +65,14 @@ class Component:
         """What can't be said option by option: yields (option, what is wrong with it)."""
         return ()
 
+    @classmethod
+    def state_key(cls, config: dict[str, Any]) -> list[str]:
+        """The fields by which its state is kept: a topic above it must be partitioned by one.
+
+        Empty: it keeps no state, or none that goes by a field.
+        """
+        return []
+
     def adds(self) -> list[Field]:
         """The keys it sets beyond the contract: sinks give each a column of its own."""
         return []
@@ -75,6 +83,8 @@ class Stage(Component):
 
     holds: ClassVar[bool] = False
     """It keeps messages and gives them later: only what never comes out was dropped."""
+    emits: ClassVar[tuple[str, ...]] = ()
+    """Types of the messages that it makes: a topic below it must say where they go."""
 
     def handle(self, message: Message) -> Handled:
         """Give the message on (changed or not), several, or None to drop it."""

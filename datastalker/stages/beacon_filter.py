@@ -44,6 +44,10 @@ class BeaconFilter(Stage):
         self.interval = int(min_time_between_seconds * 1e6)
         self.keep = self.interval + _KEEP
 
+    @classmethod
+    def state_key(cls, config: dict[str, Any]) -> list[str]:
+        return ["ta"]
+
     def handle(self, message: Message) -> Message | None:
         get = message.get
         if get("kind") != "BEACON" or get("type", "frame") != "frame":

@@ -41,6 +41,10 @@ class Dedupe(Stage):
         self.window = int(window_seconds * 1e6)
         self.handle = self._merge if mode == "merge" else self._first  # type: ignore[method-assign]
 
+    @classmethod
+    def state_key(cls, config: dict[str, Any]) -> list[str]:
+        return ["ta"]
+
     def _first(self, message: Message) -> Message | None:
         key = _transmission(message)
         if key is None:

@@ -35,6 +35,10 @@ class MovingAverage(Stage):
         if not config["key"]:
             yield "key", "name at least one field"
 
+    @classmethod
+    def state_key(cls, config: dict[str, Any]) -> list[str]:
+        return list(config["key"])
+
     def handle(self, message: Message) -> Message:
         get = message.get
         value, time = get(self.field), get("timestamp")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from datastalker.message import FRAME_FIELDS, Message
 from datastalker.options import option
@@ -47,6 +47,13 @@ class Presence(Stage):
     def check_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
         if not config["key"]:
             yield "key", "name at least one field"
+
+    emits: ClassVar[tuple[str, ...]] = ("presence",)
+
+    @classmethod
+    def state_key(cls, config: dict[str, Any]) -> list[str]:
+        key = config["key"]
+        return [key] if isinstance(key, str) else list(key)
 
     def handle(self, message: Message) -> Message | list[Message]:
         if message.get("type", "frame") != "frame":

@@ -1,0 +1,182 @@
+"""Segments: what stands between two cuts, who runs it, and which topics it reads and writes.
+
+The first segment runs in capture agents, every middle one in workers, and each sink of the last in
+a process of its own. A file without a cut is one segment, for one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from datastalker.options import Report
+from datastalker.stage import Sink, Stage
+from datastalker.topics import FRAME, SENSOR, TopicPlan, plan_topic
+
+if TYPE_CHECKING:
+    from datastalker.config import Config, Step
+
+
+@dataclass
+class Segment:
+    """Steps between two cuts. `source` and `target` are the cuts' topics, by message type."""
+
+    number: int
+    name: str
+    steps: list[Step] = field(default_factory=list)
+    source: dict[str, TopicPlan] = field(default_factory=dict)
+    target: dict[str, TopicPlan] = field(default_factory=dict)
+
+    @property
+    def role(self) -> str:
+        """capture, worker or sinks; all: there is no cut."""
+        if not self.source:
+            return "capture" if self.target else "all"
+        return "worker" if self.target else "sinks"
+
+    @property
+    def frames_in(self) -> TopicPlan | None:
+        return self.source.get(FRAME)
+
+
+def segments(config: Config) -> list[Segment]:
+    """The pipeline of a checked configuration, cut at its topics."""
+    found = [Segment(0, config.settings["name"])]
+    for step in config.steps:
+        if step.topics is None:
+            found[-1].steps.append(step)
+            continue
+        plans = _plans(config, step.topics)
+        found[-1].target = plans
+        number = len(found)
+        found.append(Segment(number, f"{config.settings['name']}-{number}", source=plans))
+    return found
+
+
+def sensors_topic(config: Config) -> TopicPlan:
+    """Where agents publish their own status."""
+    return _plan(config, f"{config.settings['name']}.sensors", (SENSOR,))
+
+
+def dead_letters_topic(config: Config) -> TopicPlan:
+    """Where messages go that nobody can handle, with their bytes and the reason."""
+    return _plan(config, f"{config.settings['name']}.dead-letters", ("dead_letter",))
+
+
+def topic_plans(config: Config) -> list[TopicPlan]:
+    """Every topic that the configuration needs, each once, in the order of the pipeline."""
+    plans: dict[str, TopicPlan] = {}
+    for segment in segments(config):
+        for plan in segment.target.values():
+            plans.setdefault(plan.name, plan)
+    if plans:
+        for plan in (sensors_topic(config), dead_letters_topic(config)):
+            plans.setdefault(plan.name, plan)
+    return list(plans.values())
+
+
+def _plans(config: Config, topics: Mapping[str, str]) -> dict[str, TopicPlan]:
+    by_name: dict[str, list[str]] = {}
+    for kind, name in topics.items():
+        by_name.setdefault(name, []).append(kind)
+    plans = {name: _plan(config, name, tuple(kinds)) for name, kinds in by_name.items()}
+    return {kind: plans[name] for kind, name in topics.items()}
+
+
+def _plan(config: Config, name: str, kinds: tuple[str, ...]) -> TopicPlan:
+    return plan_topic(name, kinds, config.kafka, config.topic(name))
+
+
+def check(config: Config, report: Report) -> None:
+    """What would be wrong in production: reported with its place and the remedy."""
+    cuts = [step for step in config.steps if step.topics is not None]
+    if not cuts:
+        return
+    for step in cuts:
+        _check_cut(step, report)
+    for segment in segments(config):
+        emitted: dict[str, str] = {}
+        for step in segment.steps:
+            if step.cls is not None and issubclass(step.cls, Stage):
+                emitted.update(dict.fromkeys(step.cls.emits, step.label))
+        _check_types(segment, emitted, cuts, report)
+        if segment.role == "worker":
+            _check_worker(segment, report)
+        if segment.role == "capture":
+            _check_no_sinks(segment, report)
+        if segment.role == "sinks":
+            _check_sinks(segment, report)
+
+
+def _check_cut(step: Step, report: Report) -> None:
+    assert step.topics is not None
+    for kind, name in step.topics.items():
+        if len({k for k, n in step.topics.items() if n == name}) > 1 and kind == FRAME:
+            report(
+                step.path, f"topic '{name}' can't carry frames and other types: give each its own"
+            )
+        if not name or len(name) > 249 or not all(c.isalnum() or c in "._-" for c in name):
+            report(
+                step.path, f"'{name}' can't be a topic's name: letters, digits, '.', '_' and '-'"
+            )
+
+
+def _check_types(
+    segment: Segment, emitted: dict[str, str], cuts: list[Step], report: Report
+) -> None:
+    if not segment.target:
+        return
+    cut = cuts[segment.number]
+    for kind, label in emitted.items():
+        if kind in segment.target:
+            continue
+        topics = ", ".join(f"{k}: {p.name}" for k, p in segment.target.items())
+        text = f"'{label}' makes messages of type '{kind}', and no topic here carries them; write "
+        report(cut.path, text + f"topic: {{{topics}, {kind}: NAME}}")
+
+
+def _check_worker(segment: Segment, report: Report) -> None:
+    frames = segment.frames_in
+    for step in segment.steps:
+        if step.cls is None:
+            continue
+        if issubclass(step.cls, Sink):
+            report(
+                step.path,
+                f"'{step.label}' is a sink: it stands below the last topic, where it is a process "
+                "of its own; move it to the end",
+            )
+        keys = step.cls.state_key(step.options) if step.options is not None else []
+        if frames is not None and keys and frames.key not in keys:
+            report(
+                step.path,
+                f"'{step.label}' keeps its state by '{keys[0]}', but topic '{frames.name}' above is "
+                f"partitioned by '{frames.key}', so no worker sees all of one '{keys[0]}'; put a "
+                f"topic before it, keyed so: - topic: NAME, and topics: {{NAME: {{key: {keys[0]}}}}}",
+            )
+
+
+def _check_no_sinks(segment: Segment, report: Report) -> None:
+    for step in segment.steps:
+        if step.cls is not None and issubclass(step.cls, Sink):
+            report(
+                step.path,
+                f"'{step.label}' is a sink and stands above a topic: nobody would run it; move it "
+                "below the last topic",
+            )
+
+
+def _check_sinks(segment: Segment, report: Report) -> None:
+    for step in segment.steps:
+        if step.cls is not None and issubclass(step.cls, Stage):
+            report(
+                step.path,
+                f"'{step.label}' stands below the last topic, where only sinks run; put a topic "
+                f"behind it, such as {{frame: {segment.source and _next_name(segment)}}}",
+            )
+
+
+def _next_name(segment: Segment) -> str:
+    plan = segment.frames_in or next(iter(segment.source.values()))
+    return f"{plan.name}.out"

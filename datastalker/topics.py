@@ -1,0 +1,144 @@
+"""Topics: what a configuration says of the broker, and what it needs there.
+
+A cut is a topic for each message type. Frames travel in batches, partitioned by the cut's key (the
+transmitter by default); every other type travels one record a message, by its own `key`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from datastalker.options import Option, option, options_of
+
+FRAME = "frame"
+SENSOR = "sensor"
+"""Type of the status messages that agents send of themselves."""
+
+
+class KafkaSettings:
+    """`kafka:` in the configuration. Not used by a run in one process."""
+
+    bootstrap_servers: str = option(
+        "localhost:9092", "where the brokers are: host:port, several with commas between"
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = option(
+        "PLAINTEXT", "how to speak to them"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = option(
+        "PLAIN", "how to show who we are"
+    )
+    sasl_username: str | None = option(None, "user name for SASL")
+    sasl_password: str | None = option(None, "password for SASL: ${NAME} or ${file:PATH}")
+    ssl_ca: str | None = option(None, "file with the certificates of who signs the brokers'")
+    ssl_certificate: str | None = option(None, "file with our certificate, for mutual TLS")
+    ssl_key: str | None = option(None, "file with its key")
+    partitions: int = option(1, "of a topic that `topics` says nothing of", minimum=1)
+    replication: int = option(1, "copies of each partition, likewise", minimum=1)
+    retention_hours: float = option(168, "how long a topic of frames keeps them", minimum=0.01)
+    compression: Literal["none", "lz4", "zstd", "gzip", "snappy"] = option(
+        "lz4", "of what is published"
+    )
+
+
+class TopicSettings:
+    """One entry of `topics:` in the configuration; what is left out follows `kafka:`."""
+
+    partitions: int | None = option(None, "number of partitions", minimum=1)
+    replication: int | None = option(None, "copies of each partition", minimum=1)
+    retention_hours: float | None = option(None, "how long messages are kept", minimum=0.01)
+    compact: bool | None = option(
+        None, "keep the last message of each key for ever; the default for presence and sensor"
+    )
+    key: str = option("ta", "field whose value says which partition a frame goes to")
+
+
+KAFKA: dict[str, Option] = options_of(KafkaSettings) or {}
+TOPIC: dict[str, Option] = options_of(TopicSettings) or {}
+
+COMPACTED = ("presence", SENSOR)
+"""Types of which the latest message of a key is a state that makes sense by itself."""
+
+
+@dataclass(frozen=True)
+class TopicPlan:
+    """A topic as the configuration wants it."""
+
+    name: str
+    types: tuple[str, ...]
+    partitions: int
+    replication: int
+    key: str
+    compact: bool
+    retention_ms: int
+    settings: dict[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def frames(self) -> bool:
+        """It carries batches of frames; else one record a message."""
+        return FRAME in self.types
+
+    def config(self) -> dict[str, str]:
+        """The broker's settings of the topic that this plan cares for."""
+        policy = "compact" if self.compact else "delete"
+        return {"cleanup.policy": policy, "retention.ms": str(self.retention_ms)}
+
+
+def plan_topic(
+    name: str, types: tuple[str, ...], kafka: dict[str, Any], topic: dict[str, Any]
+) -> TopicPlan:
+    """What is wanted of one topic: its own settings, else those of `kafka:`."""
+    hours = topic["retention_hours"] or kafka["retention_hours"]
+    compact = topic["compact"]
+    if compact is None:
+        compact = bool(types) and all(kind in COMPACTED for kind in types)
+    return TopicPlan(
+        name,
+        types,
+        topic["partitions"] or kafka["partitions"],
+        topic["replication"] or kafka["replication"],
+        topic["key"],
+        compact,
+        -1 if compact else int(hours * 3_600_000),
+    )
+
+
+def client_settings(kafka: dict[str, Any]) -> dict[str, Any]:
+    """`kafka:` as librdkafka's settings, for producers, consumers and the admin client."""
+    settings: dict[str, Any] = {
+        "bootstrap.servers": kafka["bootstrap_servers"],
+        "security.protocol": kafka["security_protocol"],
+    }
+    if kafka["security_protocol"].startswith("SASL"):
+        settings["sasl.mechanism"] = kafka["sasl_mechanism"]
+    for ours, theirs in (
+        ("sasl_username", "sasl.username"),
+        ("sasl_password", "sasl.password"),
+        ("ssl_ca", "ssl.ca.location"),
+        ("ssl_certificate", "ssl.certificate.location"),
+        ("ssl_key", "ssl.key.location"),
+    ):
+        if kafka[ours] is not None:
+            settings[theirs] = kafka[ours]
+    return settings
+
+
+def murmur2(data: bytes) -> int:
+    """Kafka's own hash of a key (Utils.murmur2), as an unsigned 32-bit number."""
+    length = len(data)
+    m = 0x5BD1E995
+    h = 0x9747B28C ^ length
+    for at in range(0, length & ~3, 4):
+        k = int.from_bytes(data[at : at + 4], "little") * m & 0xFFFFFFFF
+        k = (k ^ k >> 24) * m & 0xFFFFFFFF
+        h = h * m & 0xFFFFFFFF ^ k
+    tail = data[length & ~3 :]
+    if tail:
+        h = (h ^ int.from_bytes(tail, "little")) * m & 0xFFFFFFFF
+    h = (h ^ h >> 13) * m & 0xFFFFFFFF
+    return h ^ h >> 15
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that Kafka's default partitioner gives a key."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions

@@ -1,0 +1,70 @@
+"""What the documentation shows, works."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from datastalker import config as configuration
+from datastalker.stage import REGISTRY
+from docs.reference import generated
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = [ROOT / "config.template.yml", *sorted((ROOT / "examples").glob("*.yaml"))]
+
+
+def blocks(language):
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for number, code in enumerate(re.findall(rf"```{language}\n(.*?)```", text, re.S)):
+            yield pytest.param(code, id=f"{page.name}-{number}")
+
+
+@pytest.fixture(autouse=True)
+def own_registry():
+    before = dict(REGISTRY)
+    yield
+    REGISTRY.clear()
+    REGISTRY.update(before)
+
+
+@pytest.mark.parametrize("code", blocks("yaml"))
+def test_yaml_in_the_docs_can_run(code):
+    config = configuration.parse(code, "docs.yaml")
+
+    assert [str(problem) for problem in config.problems] == []
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_in_the_docs_runs(code):
+    names = {"__name__": "docs_example"}
+    exec(compile(code, "docs.py", "exec"), names)
+
+    for name, value in list(names.items()):
+        if name.startswith("test_"):
+            value()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_and_the_template_can_be_built(path):
+    config = configuration.load(str(path))
+
+    assert [str(problem) for problem in config.problems] == []
+    configuration.build(config)
+
+
+@pytest.mark.parametrize("path", generated(), ids=lambda path: path.name)
+def test_generated_files_are_what_the_code_says(path):
+    assert path.read_text(encoding="utf-8") == generated()[path], "run `make reference`"
+
+
+def test_links_between_pages_lead_somewhere():
+    dead = [
+        f"{page.name}: {link}"
+        for page in PAGES
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+        if not (page.parent / link).exists()
+    ]
+
+    assert dead == []
