@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from capture_agent.capture_file import Interface, Record
 from capture_agent.capture_set import STDIN, Source, find, merge
@@ -40,6 +40,8 @@ class PcapSource(SourceStage):
     sensor: str | None = option(
         None, "name of the sensor; its file's name without endings unless given"
     )
+
+    example: ClassVar[dict[str, Any]] = {"path": "captures/*.pcap"}
 
     @classmethod
     def check_config(cls, config: dict[str, object]) -> Iterable[tuple[str, str]]:

@@ -34,6 +34,8 @@ class Component:
     """
 
     name: ClassVar[str] = ""
+    example: ClassVar[dict[str, Any]] = {}
+    """Options to show in an example, where the defaults alone would be refused or say little."""
     log: ClassVar[logging.Logger] = logging.getLogger("datastalker.stage")
     stats: Stats
     state: State

@@ -18,14 +18,6 @@ from datastalker.options import Option, options_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_SAMPLES: dict[tuple[str, str], Any] = {
-    ("pcap", "path"): "captures/*.pcap",
-    ("limit", "messages"): 1_000_000,
-    ("strip", "keys_startswith"): "_",
-    ("print", "format"): "text",
-}
-"""What the template shows where the default would be refused or says little."""
-
 _HEAD = """\
 # DataStalker's configuration: every stage, every option, with its default.
 # Made by `make reference` from the code. Copy what you need; `stalk check -c FILE` explains mistakes.
@@ -61,7 +53,7 @@ def template() -> str:
         options = options_of(cls) or {}
         lines.append(f"  - {name}:")
         for opt in options.values():
-            value = _SAMPLES.get((name, opt.name), opt.default)
+            value = cls.example.get(opt.name, opt.default)
             lines += [f"      # {line}" for line in textwrap.wrap(_about(opt), 90)]
             lines.append(f"      {opt.name}: {_yaml(value)}")
     return "\n".join(lines) + "\n"

@@ -84,17 +84,18 @@ def explain(name: str, cls: type[Component]) -> str:
             lines += [f"  {opt.name}: {opt.type_name}; {_default(opt)}", f"      {opt.help}"]
     else:
         lines += ["It has no options."]
-    return "\n".join([*lines, "", "Example:", f"  - {_example(name, options or {})}"])
+    return "\n".join([*lines, "", "Example:", f"  - {_example(name, cls, options or {})}"])
 
 
 def _default(opt: Option) -> str:
     return "required" if opt.required else f"default {_yaml(opt.default)}"
 
 
-def _example(name: str, options: dict[str, Option]) -> str:
+def _example(name: str, cls: type[Component], options: dict[str, Option]) -> str:
     if not options:
         return name
-    shown = [f"{o.name}: {_yaml('...' if o.required else o.default)}" for o in options.values()]
+    values = {o.name: "..." if o.required else o.default for o in options.values()} | cls.example
+    shown = [f"{key}: {_yaml(value)}" for key, value in values.items()]
     return f"{name}: {{{', '.join(shown)}}}"
 
 

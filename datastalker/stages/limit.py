@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, ClassVar
 
 from datastalker.errors import StopPipeline
 from datastalker.message import Message
@@ -22,6 +23,8 @@ class Limit(Stage):
     seconds: float | None = option(
         None, "end when capture time is this far from the first message's", minimum=0
     )
+
+    example: ClassVar[dict[str, Any]] = {"messages": 1_000_000}
 
     def __init__(self, stats: Stats, messages: int | None, seconds: float | None) -> None:
         self.seen = 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datastalker.errors import InputError
-from datastalker.message import KNOWN_KEYS, Message
+from datastalker.message import KNOWN_KEYS, Field, Message
 from datastalker.options import option
 from datastalker.oui import LOCAL_DIGITS, Registry
 from datastalker.pipeline import Pipeline, Stage
@@ -63,6 +63,16 @@ class Oui(Stage):
                     message[oui] = vendor
                 message[randomized] = address[1:2] in LOCAL_DIGITS  # is_randomized, without a call
         return message
+
+    def adds(self) -> list[Field]:
+        return [
+            field
+            for name, oui, randomized in self._keys
+            for field in (
+                Field(oui, "text", f"vendor of {name}"),
+                Field(randomized, "boolean", f"{name} is locally administered"),
+            )
+        ]
 
     def _look_up(self, address: str) -> str:
         if len(self._memo) >= _MEMO:

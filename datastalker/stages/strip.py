@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any, ClassVar
 
 from datastalker.message import Message
 from datastalker.options import option
@@ -15,6 +16,8 @@ class Strip(Stage):
 
     keys: list[str] = option([], "remove these keys")
     keys_startswith: str | None = option(None, "remove the keys that begin with this, such as _")
+
+    example: ClassVar[dict[str, Any]] = {"keys_startswith": "_"}
 
     @classmethod
     def check_config(cls, config: dict[str, object]) -> Iterable[tuple[str, str]]:

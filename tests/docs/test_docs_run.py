@@ -15,10 +15,12 @@ EXAMPLES = [ROOT / "config.template.yml", *sorted((ROOT / "examples").glob("*.ya
 
 
 def blocks(language):
+    found = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for number, code in enumerate(re.findall(rf"```{language}\n(.*?)```", text, re.S)):
-            yield pytest.param(code, id=f"{page.name}-{number}")
+            found.append(pytest.param(code, id=f"{page.name}-{number}"))
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +56,7 @@ def test_examples_and_the_template_can_be_built(path):
     configuration.build(config)
 
 
-@pytest.mark.parametrize("path", generated(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", list(generated()), ids=lambda path: path.name)
 def test_generated_files_are_what_the_code_says(path):
     assert path.read_text(encoding="utf-8") == generated()[path], "run `make reference`"
 
