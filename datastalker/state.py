@@ -48,7 +48,7 @@ class State(MutableMapping[Hashable, Any]):
         self.max_entries = max_entries
         self.evicted = 0
         self.now = 0
-        """The greatest time that the stage was told; a frame that comes late counts from here."""
+        """The greatest time that the stage was told, or has seen itself and set here."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -72,6 +72,17 @@ class State(MutableMapping[Hashable, Any]):
         """The value under `key`, or `default`."""
         entry = self._entries.get(key)
         return default if entry is None else entry[0]
+
+    def alive(self, key: Hashable) -> Any:
+        """The value under `key`, unless it expired by `now`: then it only waits to be taken out."""
+        entry = self._entries.get(key)
+        return None if entry is None or entry[1] <= self.now else entry[0]
+
+    def retire(self, key: Hashable) -> None:
+        """Take the value under `key` out, if there is one; it comes with what expires next."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._due.append((key, entry[0], entry[1]))
 
     def pop(self, key: Hashable, default: Any = None) -> Any:
         """Take the value under `key` out, or return `default`."""
@@ -99,13 +110,16 @@ class State(MutableMapping[Hashable, Any]):
                 self._tidy()
 
     def add(self, key: Hashable, value: Any, expires: int = NEVER) -> Any:
-        """Store `value` if there is none under `key`; gives what there was, or None."""
+        """Store `value` if there is none alive under `key`; gives what there was, or None."""
         entries = self._entries
         bucket = expires // _WIDTH
         new = [value, expires, bucket]
         entry = entries.setdefault(key, new)
         if entry is not new:
-            return entry[0]
+            if entry[1] > self.now:
+                return entry[0]
+            self.retire(key)
+            entries[key] = new
         keys = self._buckets.get(bucket)
         if keys is None:
             self._file(key, bucket)
@@ -123,7 +137,7 @@ class State(MutableMapping[Hashable, Any]):
         """Take out and yield (key, value, expires) of what is due at `now`, oldest expiry first.
 
         What had to make room for others since the last call comes too, with an `expires` that
-        still lies ahead: a stage can tell the two apart.
+        still lies ahead: a stage can tell the two apart. What was retired comes as well.
         """
         self.now = max(self.now, now)
         due = list(self._due)

@@ -2,50 +2,106 @@
 
 A cell that begins with = + - @ is a formula to a spreadsheet, and control, bidirectional or
 invisible characters change what a person sees. Such text is defused: those characters become
-escapes, and a formula gets an apostrophe in front. Numbers stay numbers, null is an empty cell.
+escapes, and a formula gets an apostrophe in front, also behind what some spreadsheets take for a
+separator. Numbers stay numbers, null is an empty cell. No cell holds a line's end.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from datastalker.text import one_line
 
-Convert = Callable[[Any], Any]
+Convert = Callable[[Any], str]
 
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_MEMO_ENTRIES = 4096
+_FORMULA = re.compile(r"(?:^|(?<=[;|]))(?=\s*[=+\-@＝＋－＠])")
+_SAFE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]*").fullmatch
+_MEMO_ENTRIES = 16_384
+_MEMO_LENGTH = 256  # characters; what is longer will hardly come again
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-BOOLEAN: Convert = {True: "true", False: "false", None: None}.get
+_EACH_ITS_OWN = {"timestamp", "tsf", "frame_number", "first_seen", "last_seen"}
 
 
 def defuse(text: str) -> str:
-    """`text` as it may stand in a cell: the very text where that is harmless."""
-    safe = one_line(text)
-    return "'" + safe if safe.lstrip().startswith(_FORMULA) else safe
+    """`text` as it may be shown: the very text where that is harmless."""
+    return _FORMULA.sub("'", one_line(text))
 
 
-class Text:
-    """`defuse` with a memory: names repeat from row to row. A callable, bounded."""
+def quoted(text: str) -> str:
+    """`text` as RFC 4180 writes it."""
+    if "," in text or '"' in text:
+        return '"' + text.replace('"', '""') + '"'
+    return text
 
-    def __init__(self) -> None:
-        self._memo: dict[str, str] = {}
 
-    def __call__(self, value: Any) -> str:
-        try:
-            return self._memo[value]
-        except (KeyError, TypeError):
-            pass
-        text = defuse(str(value))
-        if isinstance(value, str) and len(value) <= 256:
-            if len(self._memo) >= _MEMO_ENTRIES:
-                self._memo.clear()
-            self._memo[value] = text
-        return text
+def bytes_hex(ssid: str) -> str:
+    """The bytes of an SSID that was text."""
+    return ssid.encode("utf-8", "surrogatepass").hex()
+
+
+def ssid_hex(ssid: str) -> str:
+    """Its bytes, where the cell does not show the very text."""
+    return "" if defuse(ssid) == ssid else bytes_hex(ssid)
+
+
+def as_json(value: Any) -> str:
+    """Anything as ASCII JSON, keys in order."""
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+    except (TypeError, ValueError, RecursionError):  # keys that JSON has no word for
+        text = json.dumps(str(value))
+    return text.replace(";", "\\u003b").replace("\x7f", "\\u007f")
+
+
+def _plain(value: Any) -> str:
+    return value.hex() if isinstance(value, (bytes, bytearray)) else str(value)
+
+
+def any_cell(value: Any) -> str:
+    """The cell of any value, whatever its column is for."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    return quoted(defuse(value) if isinstance(value, str) else as_json(value))
+
+
+def identifier(value: Any) -> str:
+    """The cell of an id: each is its own, so a memory would not help."""
+    return value if _SAFE_ID(value) else any_cell(value)
+
+
+def joined(value: Any) -> str:
+    """A list as its items with a space between; as JSON where that would not tell them apart."""
+    if not isinstance(value, (list, tuple)):
+        return any_cell(value)
+    items = [str(item) for item in value]
+    if any(not item or " " in item or item[0] in "[\"'" or item != defuse(item) for item in items):
+        return quoted(as_json(value))
+    return quoted(" ".join(items))
+
+
+class Memo(dict[Any, str]):
+    """What a value looks like in a cell: values repeat from row to row. Bounded."""
+
+    def __init__(self, convert: Convert) -> None:
+        super().__init__()
+        self._convert = convert
+
+    def __missing__(self, value: Any) -> str:
+        cell = self._convert(value)
+        # 1, True and 1.0 are one key; only the first of them is what a column is for.
+        if type(value) in (str, int, tuple) and len(cell) <= _MEMO_LENGTH:
+            if len(self) >= _MEMO_ENTRIES:
+                self.clear()
+            self[value] = cell
+        return cell
 
 
 class Time:
@@ -55,61 +111,44 @@ class Time:
         self._second = -1
         self._text = ""
 
-    def __call__(self, value: Any) -> str | None:
+    def __call__(self, value: Any) -> str:
         if not isinstance(value, int):
-            return None
+            return ""
         second, micro = divmod(value, 1_000_000)
         if second != self._second:
             try:
                 moment = _EPOCH + timedelta(seconds=second)
             except OverflowError:  # beyond the year 9999: the timestamp column still has it
-                return None
+                return ""
             self._text = moment.strftime("%Y-%m-%dT%H:%M:%S.")
             self._second = second
         return f"{self._text}{micro:06d}Z"
 
 
-def joined(value: Any) -> str:
-    """A list as its items with a space between; an item that has one itself makes it JSON."""
-    if not isinstance(value, (list, tuple)):
-        return defuse(str(value))
-    items = [str(item) for item in value]
-    if any(" " in item or item != one_line(item) for item in items):
-        return as_json(value)
-    return defuse(" ".join(items))
+class Cells:
+    """Converters by a field's name and type. One may raise for a value of another type than its
+    field's; `any_cell` never does.
+    """
 
+    def __init__(self) -> None:
+        addresses, numbers, texts = Memo(any_cell), Memo(any_cell), Memo(any_cell)
+        lists, maps = Memo(joined), Memo(lambda items: quoted(as_json(dict(items))))
+        self._by_type: dict[str, Convert] = {
+            "integer": numbers.__getitem__,
+            "boolean": {True: "true", False: "false"}.__getitem__,
+            "text": texts.__getitem__,
+            "kind": texts.__getitem__,
+            "address": addresses.__getitem__,
+            "integers": lambda value: (
+                lists[tuple(value)] if isinstance(value, list) else joined(value)
+            ),
+            "strings": joined,
+            "map": lambda value: maps[tuple(value.items())],
+        }
 
-def as_json(value: Any) -> str:
-    """Anything as ASCII JSON, keys in order."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    return value.hex() if isinstance(value, (bytes, bytearray)) else str(value)
-
-
-def any_value(value: Any) -> Any:
-    """A value of a key that no declaration names."""
-    if isinstance(value, str):
-        return defuse(value)
-    if isinstance(value, bool) or value is None:
-        return BOOLEAN(value)
-    if isinstance(value, (int, float)):
-        return value
-    return as_json(value)
-
-
-def converter(type_name: str, text: Text) -> Convert | None:
-    """How a field of the contract's type becomes a cell; None: csv knows."""
-    return {
-        "integer": None,
-        "number": None,
-        "kind": None,
-        "address": None,
-        "boolean": BOOLEAN,
-        "text": text,
-        "integers": joined,
-        "strings": joined,
-        "map": as_json,
-        "records": as_json,
-    }.get(type_name, any_value)
+    def converter(self, name: str, type_name: str) -> Convert:
+        if name == "id":
+            return identifier
+        if name in _EACH_ITS_OWN:
+            return "%d".__mod__
+        return self._by_type.get(type_name, any_cell)

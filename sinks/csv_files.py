@@ -7,14 +7,13 @@ and gets its name by an atomic rename when it is whole, so `frame-*.csv` are fin
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import fcntl
-import filecmp
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,9 +22,23 @@ from datastalker.message import FIELDS, Field, Message
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, Sink
 from datastalker.stats import Stats
-from sinks.cells import Convert, Text, Time, any_value, as_json, converter
+from datastalker.text import one_line
+from sinks.cells import (
+    Cells,
+    Convert,
+    Memo,
+    Time,
+    any_cell,
+    as_json,
+    bytes_hex,
+    quoted,
+    ssid_hex,
+)
 
-TIME, EXTRA = "time", "extra"
+TIME, EXTRA, END = "time", "extra", "\r\n"
+_CHECK_ROWS = 64
+"""So many rows are written at once, and then looked whether the file is full: a file's end depends
+on the rows alone, never on the batches they came in."""
 
 
 @Pipeline.register_stage("csv")
@@ -70,8 +83,9 @@ class Csv(Sink):
 
     def close(self) -> None:
         files, self.files = self.files, {}
-        for file in files.values():
-            self._finish(file)
+        with contextlib.ExitStack() as stack:  # one that can't be finished keeps no other from it
+            for file in files.values():
+                stack.callback(self._finish, file)
 
     def result(self) -> str:
         if not self.written:
@@ -91,45 +105,43 @@ class Csv(Sink):
         self.ready = True
 
     def _rows(self, kind: str, layout: _Layout, messages: list[Message]) -> None:
-        seconds = self.rotate_seconds
-        limit = None if seconds is None else int(seconds * 1e6)
         begin = 0
         while begin < len(messages):
             file = self.files.get(kind)
             if file is None:
-                first = messages[begin].get("timestamp")
-                start = first if isinstance(first, int) else 0
-                file = self.files[kind] = self._open(kind, layout, start)
-            end = begin
-            if limit is None:
-                end = len(messages)
-            else:
-                until = file.start + limit
-                while end < len(messages) and (messages[end].get("timestamp") or 0) < until:
-                    end += 1
-            if end > begin:
+                file = self.files[kind] = self._open(kind, layout, _time(messages[begin]))
+            end = begin + _CHECK_ROWS - file.rows % _CHECK_ROWS
+            run = messages[begin:end]
+            if self.rotate_seconds is not None:
+                run = _before(file.start + self.rotate_seconds * 1e6, run)
+            if run:
                 try:
-                    file.write(map(layout.row, messages[begin:end]))
+                    file.write([layout.line(message) for message in run])
                 except OSError as error:
                     raise _refused(file.part, error) from error
-                self.stats.incr("csv/rows", end - begin)
-            begin = end
-            full = self.rotate_mb is not None and file.size >= self.rotate_mb * 1048576
-            if begin < len(messages) or full:
+                self.stats.incr("csv/rows", len(run))
+            begin += len(run)
+            over = begin < min(end, len(messages))
+            if over or (not file.rows % _CHECK_ROWS and self._full(file)):
                 self._finish(self.files.pop(kind))
+
+    def _full(self, file: _File) -> bool:
+        return self.rotate_mb is not None and file.size >= self.rotate_mb * 1048576
 
     def _open(self, kind: str, layout: _Layout, start: int) -> _File:
         try:
-            return _File(self.folder, _safe_name(kind), start, layout.columns)
+            return _File(self.folder, _safe_name(kind), start, layout.header)
         except OSError as error:
             raise _refused(self.folder, error) from error
 
     def _finish(self, file: _File) -> None:
         try:
-            self.written.append(file.finish())
+            path = file.finish()
         except OSError as error:
             raise _refused(file.part, error) from error
-        self.stats.incr("csv/files")
+        if path is not None:
+            self.written.append(path)
+            self.stats.incr("csv/files")
 
 
 class _Layout:
@@ -142,54 +154,58 @@ class _Layout:
         elif kind == "frame":
             fields.update((field.name, field) for field in added)
         self.columns = columns or [TIME, *fields, EXTRA]
-        self.empty: list[Any] = [None] * len(self.columns)
-        text = Text()
-        self.cells: dict[str, tuple[int, Convert | None]] = {
-            name: (index, converter(fields[name].type, text) if name in fields else any_value)
-            for index, name in enumerate(self.columns)
-            if name not in (TIME, EXTRA)
+        self.header = ",".join(quoted(one_line(name)) for name in self.columns) + END
+        place = {name: index for index, name in enumerate(self.columns)}
+        self.time, self.extra = place.pop(TIME, None), place.pop(EXTRA, None)
+        self.ssid_hex = place.get("ssid_hex")
+        cells = Cells()
+        self.cells: dict[str, tuple[int, Convert]] = {
+            name: (index, cells.converter(name, fields[name].type if name in fields else ""))
+            for name, index in place.items()
         }
-        self.time = self.columns.index(TIME) if TIME in self.columns else None
-        self.extra = self.columns.index(EXTRA) if EXTRA in self.columns else None
-        self.ssid_hex = self.columns.index("ssid_hex") if "ssid_hex" in self.columns else None
+        self.empty = [""] * len(self.columns)
         self.clock = Time()
+        self.hex = Memo(ssid_hex if "ssid" in place else bytes_hex)
 
-    def row(self, message: Message) -> list[Any]:
+    def line(self, message: Message) -> str:
         row = self.empty.copy()
-        cells = self.cells
-        extra: dict[str, Any] = {}
+        find = self.cells.get
+        unknown: dict[str, Any] = {}
         for key, value in message.items():
-            cell = cells.get(key)
-            if cell is None:
-                if key != "type" and value is not None:
-                    extra[key] = value
-                continue
-            index, convert = cell
-            row[index] = value if convert is None else convert(value)
+            cell = find(key)
+            if cell is not None:
+                index, convert = cell
+                try:
+                    row[index] = convert(value)
+                except Exception:  # of another type than its field's
+                    row[index] = any_cell(value)
+            elif key != "type" and value is not None:
+                unknown[key] = value
         if self.time is not None:
             row[self.time] = self.clock(message.get("timestamp"))
-        if extra and self.extra is not None:
-            row[self.extra] = as_json(extra)
-        ssid = message.get("ssid")
-        if ssid and self.ssid_hex is not None and row[self.ssid_hex] is None:
-            shown = row[cells["ssid"][0]] if "ssid" in cells else None
-            if shown != ssid:
-                row[self.ssid_hex] = ssid.encode("utf-8", "surrogatepass").hex()
-        return row
+        if unknown and self.extra is not None:
+            row[self.extra] = quoted(as_json(unknown))
+        if self.ssid_hex is not None and not row[self.ssid_hex] and message.get("ssid"):
+            row[self.ssid_hex] = self.hex[str(message["ssid"])]
+        # A row of one empty cell would be an empty line, which readers skip.
+        return (",".join(row) or '""') + END
 
 
 class _File:
     """One file being written: locked, appended to, then renamed."""
 
-    def __init__(self, folder: Path, kind: str, start: int, columns: list[str]) -> None:
+    def __init__(self, folder: Path, kind: str, start: int, header: str) -> None:
         self.start = start
         self.target = folder / f"{kind}-{_stamp(start)}.csv"
         self.part, self.handle = self._open(folder)
-        self.size = 0
-        self.writer = csv.writer(self.handle, lineterminator="\r\n")
-        self.write([columns])
+        self.size = self.rows = 0
+        try:
+            self._append(header)
+        except OSError:
+            self.finish()
+            raise
 
-    def _open(self, folder: Path) -> tuple[Path, IO[str]]:
+    def _open(self, folder: Path) -> tuple[Path, IO[bytes]]:
         """A .part of its own: another process may be writing one of the same name."""
         number = 0
         while True:
@@ -197,40 +213,43 @@ class _File:
             name = self.target.stem + (f"-{number}" if number > 1 else "")
             part = folder / f"{name}.csv.part"
             with contextlib.suppress(FileExistsError):
-                handle = open(part, "x", encoding="utf-8", newline="")  # noqa: SIM115
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return part, handle
+                handle = open(part, "xb", buffering=0)  # noqa: SIM115
+                if _lock(handle, part):
+                    return part, handle
+                handle.close()  # another process took it for one that a crash left
 
-    def write(self, rows: Iterable[Iterable[Any]]) -> None:
+    def write(self, lines: list[str]) -> None:
         """Append whole rows, or none: after a full disk the file ends at a row's end."""
-        try:
-            self.writer.writerows(rows)
-            self.handle.flush()
-            self.size = self.handle.tell()
-        except OSError:
-            os.ftruncate(self.handle.fileno(), self.size)
-            raise
+        self._append("".join(lines))
+        self.rows += len(lines)
 
-    def finish(self) -> Path:
-        """Make it last, and give it its name; returns the path it has then."""
+    def _append(self, text: str) -> None:
+        data = memoryview(text.encode("utf-8", "backslashreplace"))
+        written = 0
         try:
-            self.handle.flush()
+            while written < len(data):
+                written += self.handle.write(data[written:])
+        except OSError:
+            self.handle.seek(self.size)
+            self.handle.truncate()
+            raise
+        self.size += written
+
+    def finish(self) -> Path | None:
+        """Make it last, and give it its name; returns the path it has then. None: no rows."""
+        with self.handle:  # locked until it has its name: nobody takes it for a crash's
+            if not self.rows:
+                self.part.unlink()
+                return None
             os.fsync(self.handle.fileno())
-        finally:
-            with contextlib.suppress(OSError):
-                self.handle.close()
-        return _publish(self.part, self.target)
+            return _publish(self.part, self.target)
 
     @staticmethod
     def adopt(part: Path) -> bool:
         """Finish what a crash left: its whole rows become a file. False: somebody writes it."""
-        with open(part, "r+b") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                    return False
-                raise
+        with contextlib.suppress(FileNotFoundError), open(part, "r+b") as handle:
+            if not _lock(handle, part):
+                return False
             header = len(handle.readline())
             end = _last_row_end(handle)
             if end <= header:
@@ -239,7 +258,17 @@ class _File:
             handle.truncate(end)
             os.fsync(handle.fileno())
             _publish(part, part.with_suffix(""))
-        return True
+            return True
+        return False
+
+
+def _lock(handle: IO[bytes], path: Path) -> bool:
+    """Take a file for this process alone. False: another has it, or has finished it by now."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle.fileno()), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def _last_row_end(handle: IO[bytes]) -> int:
@@ -256,23 +285,54 @@ def _last_row_end(handle: IO[bytes]) -> int:
 
 
 def _publish(part: Path, target: Path) -> Path:
-    """Give a whole file its name; never over other rows than its own."""
-    number = 1
-    final = target
-    while final.exists() and not filecmp.cmp(part, final, shallow=False):
-        number += 1
-        final = target.with_name(f"{target.stem}-{number}.csv")
-    os.rename(part, final)
+    """Give a whole file its name; never over rows that it does not have itself.
+
+    What was written by an earlier run over the same input, whole or in part, becomes one with it.
+    """
     folder = os.open(target.parent, os.O_RDONLY)
     try:
+        with contextlib.suppress(OSError):  # a file system that can't lock a folder
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        number, final = 1, target
+        while final.exists() and not _same_beginning(part, final):
+            number += 1
+            final = target.with_name(f"{target.stem}-{number}.csv")
+        if final.exists() and final.stat().st_size > part.stat().st_size:
+            part.unlink()
+        else:
+            os.rename(part, final)
         os.fsync(folder)
     finally:
         os.close(folder)
     return final
 
 
+def _same_beginning(one: Path, other: Path) -> bool:
+    """Whether the shorter of two files is how the longer begins."""
+    with open(one, "rb") as first, open(other, "rb") as second:
+        while True:
+            a, b = first.read(1 << 16), second.read(1 << 16)
+            if a[: len(b)] != b[: len(a)]:
+                return False
+            if not a or not b:
+                return True
+
+
 def _type(message: Message) -> str:
-    return message.type
+    return str(message.get("type", "message"))
+
+
+def _before(until: float, messages: list[Message]) -> list[Message]:
+    """The messages up to the first that is not before `until`."""
+    with contextlib.suppress(TypeError):  # one has no time
+        if max(map(itemgetter("timestamp"), messages)) < until:
+            return messages
+    return list(takewhile(lambda message: _time(message) < until, messages))
+
+
+def _time(message: Message) -> int:
+    time = message.get("timestamp")
+    return time if isinstance(time, int) else 0
 
 
 def _stamp(start: int) -> str:

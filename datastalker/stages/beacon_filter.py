@@ -59,8 +59,12 @@ class BeaconFilter(Stage):
         key = (get("ta"), get("ssid"), get("ssid_hex"))
         channel = get("bss_channel") or get("channel")  # none announced: where it was heard
         says = [channel, *_says(message)]
-        expires = (time if time > state.now else state.now) + self.keep
-        last = state.get(key)  # [time, says, {sensor: signal}, held back, is its last beacon's]
+        last = state.alive(key)  # [time, says, {sensor: signal}, held back, is its last beacon's]
+        if last is None:
+            self._forget(state.pop(key))
+        if time > state.now:
+            state.now = time
+        expires = state.now + self.keep
         news = (last is None or not last[4]) and self._is_news(key, time, expires)
         if last is None:
             signals = {sensor: signal}
@@ -87,14 +91,14 @@ class BeaconFilter(Stage):
                 message["beacons_held_back"] = last[3]
             if signal is not None:
                 signals[sensor] = signal
-            state.set(key[0], state.get(key[0]), expires)
+            state.set(key[0], state.alive(key[0]), expires)
         state.set(key, [time, says, signals, 0, True], expires)
         return message
 
     def _is_news(self, key: tuple[Any, ...], time: int, expires: int) -> bool:
         """Whether another SSID than in the transmitter's last beacon is a change."""
         state, ta, ssid = self.state, key[0], list(key[1:])
-        before, since, changes = state.get(ta) or (ssid, time, -1)
+        before, since, changes = state.alive(ta) or (ssid, time, -1)
         other = state.get((ta, *before))
         if other is not None:
             other[4] = False
@@ -106,9 +110,14 @@ class BeaconFilter(Stage):
 
     def tick(self, now: int) -> Iterable[Message]:
         for key, value, _ in self.state.expired(now):
-            if isinstance(key, tuple) and value[3]:  # its access point fell silent, or made room
-                self.stats.incr("beacon_filter/held_back_unreported", value[3])
+            if isinstance(key, tuple):
+                self._forget(value)
         return ()
+
+    def _forget(self, last: list[Any] | None) -> None:
+        """An access point fell silent, or made room for others: nothing is left to carry its count."""
+        if last is not None and last[3]:
+            self.stats.incr("beacon_filter/held_back_unreported", last[3])
 
     def adds(self) -> list[Field]:
         return [Field("beacons_held_back", "integer", "beacons like this not passed before it")]

@@ -50,32 +50,44 @@ class Dedupe(Stage):
         if key is None:
             return message
         state, time, ta = self.state, message["timestamp"], key[0]
-        now = state.now
-        if now < time:  # else it is late, and its copies may be
-            now = time
+        now = time if time > state.now else state.now  # a late frame's copies may be late too
         # Kept for twice the window: a copy may arrive when time has moved on already.
-        before = state.add(key, time, now + 2 * self.window)
+        until = now + 2 * self.window + 1
+        before = state.add(key, time, until)
         if before is not None:
             if abs(time - before) <= self.window:
-                state.set(ta, state.get(ta, 0) + 1, now + _COUNTED)
+                state.set(ta, self._waiting(ta) + 1, now + _COUNTED)
+                state.now = now
                 return None
-            state.set(key, time, now + 2 * self.window)
+            state.set(key, time, until)
         if ta in state:
-            message["copies_dropped"] = state.pop(ta)
+            waiting = self._waiting(ta)
+            if waiting:
+                message["copies_dropped"] = waiting
+            state.pop(ta)
+        state.now = now
         return message
 
-    def _merge(self, message: Message) -> Message | list[Message] | None:
+    def _waiting(self, ta: str) -> int:
+        """How many dropped copies wait for a frame of their transmitter to tell of them."""
+        count: int | None = self.state.alive(ta)
+        if count is None:
+            self.stats.incr("dedupe/copies_unreported", self.state.pop(ta, 0))
+        return count or 0
+
+    def _merge(self, message: Message) -> Message | None:
         key = _transmission(message)
         if key is None:
             return message
         state, time = self.state, message["timestamp"]
-        now = max(time, state.now)  # a late frame's copies may be late too
         sensor, signal = message.get("sensor"), message.get("signal_dbm")
-        held = state.get(key)  # [time, best copy, {sensor: best signal}, copies, until]
+        held = state.alive(key)  # [time, best copy, {sensor: best signal}, copies, until]
+        state.now = max(time, state.now)  # a late frame's copies may be late too
         if held is None or abs(time - held[0]) > self.window:
-            until = now + self.window
+            state.retire(key)
+            until = state.now + self.window + 1
             state.set(key, [time, message, {sensor: signal}, 1, until], until)
-            return None if held is None else _merged(held)
+            return None
         if _rank(message) > _rank(held[1]):
             held[1] = message
         known = held[2].get(sensor)
@@ -90,7 +102,7 @@ class Dedupe(Stage):
         if self.mode == "merge":
             return [_merged(held) for _, held, _ in due]
         for key, count, _ in due:
-            if not isinstance(key, tuple):  # no frame of this transmitter came to carry it
+            if not isinstance(key, tuple):
                 self.stats.incr("dedupe/copies_unreported", count)
         return ()
 

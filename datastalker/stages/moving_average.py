@@ -47,11 +47,13 @@ class MovingAverage(Stage):
         key = tuple(map(get, self.key))
         state = self.state
         oldest = time - self.window
-        samples = [s for s in state.get(key, ()) if s[0] >= oldest]
+        samples = [s for s in state.alive(key) or () if s[0] >= oldest]
         samples.append([time, value])
         if len(samples) > self.samples:
             del samples[0]
-        state.set(key, samples, max(time, state.now) + self.window + 1)
+        if time > state.now:
+            state.now = time
+        state.set(key, samples, state.now + self.window + 1)
         message[self.target] = round(sum([s[1] for s in samples]) / len(samples), 2)
         return message
 

@@ -68,16 +68,20 @@ class Presence(Stage):
         time = message.get("timestamp")
         if time is None:
             return message
-        stay = self.state.get(key)
+        state = self.state
+        stay = state.alive(key)
         events: list[Message] = []
-        if stay is not None and time - stay["last"] >= self.leave:
-            events += self._absent(key, stay)
-            stay = None
-        if stay is None:
+        if stay is None or time - stay["last"] >= self.leave:
+            over = state.pop(key)
+            if over is not None:
+                events += self._absent(key, over)
             stay = _new_stay(time)
         self._sighting(stay, message, time, signal)
-        # A frame that comes late was heard just now, all the same.
-        self.state.set(key, stay, max(stay["last"], self.state.now) + self.leave)
+        if time > state.now:
+            state.now = time
+        state.set(
+            key, stay, state.now + self.leave
+        )  # one that comes late was heard now all the same
         if stay["told"] is None:
             if stay["n"] >= self.min_sightings and stay["last"] - stay["first"] >= self.arrive:
                 events.append(self._event("NEW", key, stay, time))
