@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint check format bench fuzz reference clean
+.PHONY: stack stack-stop stack-status
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -35,6 +36,15 @@ check: lint test ## What must pass before a commit lands
 format: .venv/.ready-dev ## Format the code and mend what can be mended
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+stack: .venv/.ready ## Start Kafka, Elasticsearch and a schema registry here, without Docker
+	@$(BIN)/python -m infra.local start
+
+stack-stop: .venv/.ready ## Stop them; what they stored stays (WIPE=1 removes it)
+	@$(BIN)/python -m infra.local stop $(if $(WIPE),--wipe)
+
+stack-status: .venv/.ready ## What runs, and where
+	@$(BIN)/python -m infra.local status
 
 bench: .venv/.ready-dev ## Measure, side by side with what one would use instead
 	@$(BIN)/python -m bench $(BENCH)

@@ -1,0 +1,1 @@
+"""What DataStalker runs on; not part of the wheel."""

@@ -1,0 +1,63 @@
+"""Real servers for tests, started once a test session by the first test that asks.
+
+`kafka`, `elasticsearch` and `registry` are shared by all tests, those of other xdist workers too:
+give topics, groups and indices names of your own. A test that kills or fills a server takes its own:
+`own_kafka()`, or `own_stack()` for any of the three. No test is skipped where a server is missing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.local import Elasticsearch, Kafka, Registry, Stack
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The servers that all tests share, none of them started yet."""
+    directory, session = tmp_path_factory.getbasetemp(), os.getpid()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the folder and process of the whole session
+        directory, session = directory.parent, os.getppid()
+    return Stack(directory / "stack", quick=True).end_with(session)
+
+
+@pytest.fixture(scope="session")
+def kafka(stack: Stack) -> Kafka:
+    """A Kafka broker: `kafka.bootstrap_servers`."""
+    return stack.kafka.start()
+
+
+@pytest.fixture(scope="session")
+def elasticsearch(stack: Stack) -> Elasticsearch:
+    """An Elasticsearch node: `elasticsearch.url`."""
+    return stack.elasticsearch.start()
+
+
+@pytest.fixture(scope="session")
+def registry(stack: Stack) -> Registry:
+    """A schema registry: `registry.url`."""
+    return stack.registry.start()
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Callable[[], Stack]]:
+    """Makes stacks that are this test's alone, gone at its end; start what is needed of each."""
+    stacks: list[Stack] = []
+
+    def make() -> Stack:
+        stacks.append(Stack(tmp_path / f"stack-{len(stacks)}", quick=True).end_with(os.getpid()))
+        return stacks[-1]
+
+    yield make
+    for each in stacks:
+        each.stop(wipe=True)
+
+
+@pytest.fixture
+def own_kafka(own_stack: Callable[[], Stack]) -> Callable[[], Kafka]:
+    """Starts brokers that are this test's alone, to kill, pause and restart."""
+    return lambda: own_stack().kafka.start()
