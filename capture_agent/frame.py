@@ -8,7 +8,8 @@ own is set: time, number, length, addresses, sequence and body. What is remember
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from operator import itemgetter
+from struct import Struct
+from struct import error as StructError  # noqa: N812 - as the other exceptions are named
 from typing import Any
 
 from capture_agent import dot11, link
@@ -20,6 +21,8 @@ from datastalker.message import Message
 
 LIMIT_ENTRIES = 1 << 13
 """Radio headers with frame control that are remembered."""
+LIMIT_READERS = 1 << 10
+"""Frame controls whose reader is remembered."""
 LIMIT_LAYOUTS = 1 << 8
 """Layouts of radiotap headers that are remembered."""
 
@@ -61,7 +64,7 @@ class FrameParser:
         self._layouts: dict[bytes, tuple[Any, dict[Any, Entry], Layout | None]] = {}
         self._entries = 0
         if link_type == link.BARE:
-            self._layouts = _Everything((itemgetter(slice(0, 2)), {}, None))
+            self._layouts = _Everything((Struct("2s").unpack_from, {}, None))
 
     def parse(self, records: Iterable[Record], number: int = 1) -> list[Message]:
         """Messages of the records; `number` is that of the first, and numbers go on from it."""
@@ -70,7 +73,10 @@ class FrameParser:
         numbered, find = self._numbered, self._find
         for number, (timestamp, data, wire_length) in enumerate(records, number):  # noqa: B020
             layout = layouts(data[:8])
-            entry = layout[1].get(layout[0](data)) if layout is not None else None
+            try:
+                entry = layout[1].get(layout[0](data)) if layout is not None else None
+            except StructError:
+                entry = None
             if entry is None:
                 entry = find(data)
             ready, read, start, fcs_length = entry
@@ -137,6 +143,8 @@ class FrameParser:
             return None, "protocol_version", 0, 0
         known = self._readers.get((control, radio.padded))
         if known is None:
+            if len(self._readers) >= LIMIT_READERS:
+                self._readers.clear()
             known = self._readers[control, radio.padded] = self._reader(control, radio.padded)
         header, read = known
         ready = {

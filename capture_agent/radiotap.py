@@ -15,11 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from operator import itemgetter
-from struct import unpack_from
+from struct import Struct, unpack_from
 from typing import Any
 
 from capture_agent import phy
+
+Pick = Callable[[bytes], tuple[bytes, ...]]
 
 
 class HeaderError(Exception):
@@ -78,7 +79,8 @@ class Layout:
     """Where the fields of one kind of radiotap header are.
 
     `length`: of the header. `offsets`: of the first occurrence of each field, by its bit.
-    `pick(data)`: a hashable key of all that matters. `memo`: the caller's, by that key.
+    `pick(data)`: a hashable key of all that matters; struct.error where `data` is too short.
+    `memo`: the caller's, by that key.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -96,7 +98,7 @@ class Layout:
         self._walk(data)
         self._matters[self.length :] = b"\2\2"
         ranges = _ranges(self._matters)
-        self.pick: Callable[[bytes], Any] = itemgetter(*(slice(*span) for span in ranges))
+        self.pick: Pick = Struct(_format(ranges)).unpack_from
         self._structure = [
             (begin, data[begin:end]) for begin, end in self._spans if end <= self.length
         ]
@@ -243,6 +245,16 @@ class Layout:
 
 def _signed(byte: int) -> int:
     return byte - 256 if byte > 127 else byte
+
+
+def _format(ranges: list[tuple[int, int]]) -> str:
+    """Of a Struct that picks these ranges out of bytes, and raises struct.error where they end
+    before the last of them."""
+    out, at = "<", 0
+    for begin, end in ranges:
+        out += f"{begin - at}x{end - begin}s"
+        at = end
+    return out
 
 
 def _ranges(matters: bytearray) -> list[tuple[int, int]]:
