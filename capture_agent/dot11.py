@@ -59,38 +59,43 @@ class AddressNames(dict[bytes, str]):
 class Header:
     """What two bytes of frame control say.
 
-    `addresses`: the roles of each address. `size`: bytes of the whole header, QoS and HT control
-    included. `qos`: where the QoS Control field is, or 0.
+    `has_payload`: a data frame that carries something and isn't encrypted. `addresses`: the roles
+    of each address. `size`: bytes of the whole header, QoS and HT control
+    included. `qos`: where the QoS Control field is, or 0. `keys`: the keys that a reader sets if
+    the header is whole, but for those of an A-MSDU.
     """
 
     type: int
     subtype: int
     kind: str
-    flags: dict[str, bool]
+    has_payload: bool
+    to_ds: bool
+    from_ds: bool
     addresses: tuple[tuple[str, ...], ...]
     size: int
     has_duration: bool
     qos: int
+    keys: tuple[str, ...]
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The keys that a reader sets if the header is whole, but for those of an A-MSDU."""
-        names = ["duration"] if self.has_duration else []
-        names += [role for roles in self.addresses for role in roles]
-        if self.type in (MANAGEMENT, DATA):
-            names += ["seq", "frag"]
-        return (*names, "tid") if self.qos else tuple(names)
 
-    @property
-    def has_payload(self) -> bool:
-        """A data frame that carries something, and not encrypted."""
-        return self.type == DATA and not self.subtype & 4 and not self.flags["protected"]
+def header_key(control: int, flags: int) -> tuple[int, int]:
+    """Frame control without the flags that don't change the form of a frame (`describe`)."""
+    return control, flags & (0xCF if control & 0x0C == CONTROL << 2 else 0xC3)
+
+
+def named_flags(control: int, flags: int) -> dict[str, bool]:
+    """The flags of frame control that mean in this frame what they are called."""
+    named = {name: bool(flags & bit) for name, bit in _FLAGS}
+    if control & 0xFC == _CONTROL_EXTENSION << 4 | CONTROL << 2:  # four are part of its subtype
+        return {name: named[name] for name in ("power_mgmt", "more_data")}
+    if control & 0xFC == _S1G_BEACON << 4 | EXTENSION << 2:  # mean something else (9.3.4.3)
+        return {}
+    return named
 
 
 def describe(control: int, flags: int) -> Header:
     """Read the frame control field's two bytes (9.2.4.1)."""
     frame_type, subtype = control >> 2 & 3, control >> 4
-    named = {name: bool(flags & bit) for name, bit in _FLAGS}
     size = qos = 0
     has_duration = True
     if frame_type == MANAGEMENT:
@@ -105,17 +110,30 @@ def describe(control: int, flags: int) -> Header:
     elif frame_type == CONTROL:
         addresses = _CONTROL_ADDRESSES[subtype]
         has_duration = subtype != _PS_POLL
-        if subtype == _CONTROL_EXTENSION:  # four of the flags are part of its subtype
+        if subtype == _CONTROL_EXTENSION:
             addresses = _CONTROL_EXTENSION_ADDRESSES.get(flags & 15, "ra")
-            named = {name: named[name] for name in ("power_mgmt", "more_data")}
     else:
         addresses = _EXTENSION_ADDRESSES.get(subtype, "ra")
-        if subtype == _S1G_BEACON:  # its flags mean something else (9.3.4.3)
-            named = {}
     roles = tuple(tuple(word.split(",")) for word in addresses.split())
-    size = size or _ADDRESS_AT[len(roles) - 1] + 6
-    kind = KINDS[frame_type][subtype]
-    return Header(frame_type, subtype, kind, named, roles, size, has_duration, qos)
+    keys = ["duration"] if has_duration else []
+    keys += [role for words in roles for role in words]
+    if frame_type in (MANAGEMENT, DATA):
+        keys += ["seq", "frag"]
+    if qos:
+        keys.append("tid")
+    return Header(
+        frame_type,
+        subtype,
+        KINDS[frame_type][subtype],
+        has_payload=frame_type == DATA and not subtype & 4 and not flags & 0x40,
+        to_ds=bool(flags & 0x01),
+        from_ds=bool(flags & 0x02),
+        addresses=roles,
+        size=size or _ADDRESS_AT[len(roles) - 1] + 6,
+        has_duration=has_duration,
+        qos=qos,
+        keys=tuple(keys),
+    )
 
 
 def reader(header: Header, names: AddressNames, padded: bool, body: Body | None) -> Reader:
@@ -201,8 +219,8 @@ def _qos_reader(
     needed = max(qos + 1, 30 if four else 24)
     hidden = [
         (name, at)
-        for name, flag, at in (("sa", "from_ds", 6), ("da", "to_ds", 0))
-        if header.flags[flag]
+        for name, is_hidden, at in (("sa", header.from_ds, 6), ("da", header.to_ds, 0))
+        if is_hidden
     ]
     carries = not header.subtype & 4
     readable = header.has_payload

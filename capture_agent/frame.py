@@ -21,8 +21,6 @@ from datastalker.message import Message
 
 LIMIT_ENTRIES = 1 << 13
 """Radio headers with frame control that are remembered."""
-LIMIT_READERS = 1 << 10
-"""Frame controls whose reader is remembered."""
 LIMIT_LAYOUTS = 1 << 8
 """Layouts of radiotap headers that are remembered."""
 
@@ -60,7 +58,7 @@ class FrameParser:
         self._keep_bad_fcs, self._numbered, self._fcs_length = keep_bad_fcs, numbered, fcs_length
         self._names: dot11.AddressNames = like._names if like else dot11.AddressNames()
         self._management: Management = like._management if like else Management()
-        self._readers: dict[tuple[bytes, bool], tuple[dot11.Header, Reader]] = {}
+        self._readers: dict[tuple[int, int, bool], tuple[dot11.Header, Reader]] = {}
         self._layouts: dict[bytes, tuple[Any, dict[Any, Entry], Layout | None]] = {}
         self._entries = 0
         if link_type == link.BARE:
@@ -141,27 +139,26 @@ class FrameParser:
             return None, "bad_fcs", 0, 0
         if control[0] & 3:
             return None, "protocol_version", 0, 0
-        known = self._readers.get((control, radio.padded))
+        key = (*dot11.header_key(control[0], control[1]), radio.padded)
+        known = self._readers.get(key)
         if known is None:
-            if len(self._readers) >= LIMIT_READERS:
-                self._readers.clear()
-            known = self._readers[control, radio.padded] = self._reader(control, radio.padded)
+            known = self._readers[key] = self._reader(*key)
         header, read = known
         ready = {
             **self._template,
             "kind": header.kind,
             **dict.fromkeys(header.keys),
-            **header.flags,
+            **dot11.named_flags(control[0], control[1]),
             "length": 0,
             **radio.fields,
         }
         return ready, read, radio.start, radio.fcs_length or self._fcs_length
 
-    def _reader(self, control: bytes, padded: bool) -> tuple[dot11.Header, Reader]:
-        header = dot11.describe(control[0], control[1])
+    def _reader(self, control: int, flags: int, padded: bool) -> tuple[dot11.Header, Reader]:
+        header = dot11.describe(control, flags)
         body: Body | None = None
         if header.type == dot11.MANAGEMENT:
-            body = self._management.body(header.subtype, header.flags["protected"])
+            body = self._management.body(header.subtype, bool(flags & 0x40))
         elif header.has_payload:
             body = read_eapol
         elif header.kind == "DMG_BEACON":
