@@ -1,0 +1,96 @@
+"""Bytes that are remembered, and the fast writers of what differs from frame to frame."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from datastalker.wire.primitives import whole, write_long, write_unsigned
+
+Step = Callable[[Any], bytes]
+
+
+class Memory:
+    """How much memos remember, together; when it is too much they forget it all."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._memos: list[Memo] = []
+        self._count = 0
+
+    def join(self, memo: Memo) -> None:
+        self._memos.append(memo)
+
+    def one_more(self) -> None:
+        self._count += 1
+        if self._count > self._limit:
+            for memo in self._memos:
+                memo.clear()
+            self._count = 1
+
+
+class Memo(dict[Any, bytes]):
+    """Value → its bytes, remembered."""
+
+    __slots__ = ("_memory", "_write")
+
+    def __init__(self, memory: Memory, write: Step) -> None:
+        super().__init__()
+        self._memory, self._write = memory, write
+        memory.join(self)
+
+    def __missing__(self, key: Any) -> bytes:
+        raw = self._write(key)
+        self._memory.one_more()
+        self[key] = raw
+        return raw
+
+
+@functools.cache
+def _tables() -> tuple[list[bytes], list[bytes]]:
+    """14 bits as two bytes with more to come; as the last one or two."""
+    more = [bytes((n & 127 | 128, n >> 7 | 128)) for n in range(1 << 14)]
+    last = [bytes((n,)) if n < 128 else bytes((n & 127 | 128, n >> 7)) for n in range(1 << 14)]
+    return more, last
+
+
+def write_number(
+    before: bytes = b"", convert: Callable[[Any], int] | None = None, bits: int = 64
+) -> Step:
+    """A writer of longs that differ from frame to frame, such as times, with bytes put before;
+    `bits` is 32 for ints.
+
+    The upper bits of a time stay the same for a while, so their bytes are remembered.
+    """
+    more, last = _tables()
+    upper: dict[int, bytes] = {}
+
+    def write(value: Any) -> bytes:
+        if convert is not None:
+            value = convert(value)
+        rest: int = value << 1
+        if rest < 0 or rest >> bits:
+            return before + write_long(whole(value, 1 << bits - 1))
+        if rest < 1 << 14:
+            return before + last[rest]
+        if rest < 1 << 28:
+            return before + more[rest & 16383] + last[rest >> 14]
+        high = rest >> 28
+        known = upper.get(high)
+        if known is None:
+            if len(upper) >= _LIMIT_UPPER:
+                upper.clear()
+            known = upper[high] = write_unsigned(high)
+        return before + more[rest & 16383] + more[rest >> 14 & 16383] + known
+
+    return write
+
+
+def write_text(value: Any) -> bytes:
+    raw: bytes = value.encode()
+    return _LENGTHS[len(raw)] + raw if len(raw) < 64 else write_long(len(raw)) + raw
+
+
+_LENGTHS = [write_long(size) for size in range(64)]
+_LIMIT_UPPER = 1 << 8

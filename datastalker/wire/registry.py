@@ -1,0 +1,127 @@
+"""The Confluent wire format: a zero byte, the schema's id in a registry as four, then the record.
+
+Schemas are registered under `TOPIC-value` (the TopicName strategy) when a writer starts; a reader
+asks for an id once. Any registry with Confluent's API will do: Confluent's own, Apicurio, Karapace.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import schemas
+from datastalker.errors import RegistryError, WireError
+from datastalker.options import option
+from datastalker.wire.framing import Framing, SingleObject, Writer
+
+TIMEOUT_SECONDS = 10
+"""How long one request may take."""
+
+
+def _url(value: str) -> str | None:
+    if value.startswith(("http://", "https://")):
+        return None
+    return f"must begin with http:// or https://, as in http://localhost:8081, not '{value}'"
+
+
+class SchemaRegistrySettings:
+    """`schema_registry:` in the YAML. Without it messages carry the fingerprint of their schema."""
+
+    url: str = option(help="where the registry is, such as http://localhost:8081", check=_url)
+    username: str | None = option(None, "user name, if the registry wants one")
+    password: str | None = option(None, "password; better as ${REGISTRY_PASSWORD}")
+    ca: str | None = option(None, "file with the certificates to trust, for https")
+
+
+class Confluent(Framing):
+    """Writes and reads the Confluent format; reads what was written without a registry too."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """`settings`: those of SchemaRegistrySettings, by name. Raises RegistryError."""
+        try:
+            from confluent_kafka.schema_registry import SchemaRegistryClient
+        except ImportError as error:
+            raise RegistryError(
+                f"a schema registry needs more packages ({error}): "
+                "pip install 'datastalker[registry]'",
+                retriable=False,
+            ) from error
+        self.url = settings["url"]
+        configuration: dict[str, Any] = {"url": self.url, "timeout": TIMEOUT_SECONDS}
+        configuration |= {"max.retries": 2, "retries.wait.ms": 200, "retries.max.wait.ms": 1000}
+        if settings.get("username") is not None:
+            user = f"{settings['username']}:{settings.get('password') or ''}"
+            configuration["basic.auth.user.info"] = user
+        if settings.get("ca") is not None:
+            configuration["ssl.ca.location"] = settings["ca"]
+        try:
+            self._client = SchemaRegistryClient(configuration)
+        except Exception as error:
+            text = f"schema_registry: {error}"
+            raise RegistryError(text, retriable=False) from error
+        self._single_object = SingleObject()
+        self._prefixes: dict[tuple[str, str], bytes] = {}
+        self._writers: dict[bytes, Writer] = {}
+
+    def prefix(self, name: str, topic: str) -> bytes:
+        """Registers the current schema for the topic, the first time. Raises RegistryError."""
+        known = self._prefixes.get((name, topic))
+        if known is None:
+            from confluent_kafka.schema_registry import Schema
+
+            subject = f"{topic}-value"
+            try:
+                number = self._client.register_schema(subject, Schema(schemas.text(name), "AVRO"))
+            except Exception as error:
+                raise self._error(error, f"schema '{name}' as {subject}") from error
+            known = self._prefixes[name, topic] = b"\0" + number.to_bytes(4, "big")
+        return known
+
+    def writer(self, data: bytes) -> tuple[Writer, int]:
+        head = data[:5]
+        known = self._writers.get(head)
+        if known is None:
+            if len(head) < 5 or head[0]:
+                return self._single_object.writer(data)
+            known = self._writers[head] = self._ask(int.from_bytes(head[1:], "big"))
+        return known, 5
+
+    def _ask(self, number: int) -> Writer:
+        try:
+            schema = self._client.get_schema(number)
+        except Exception as error:
+            if getattr(error, "http_status_code", None) == 404:
+                raise WireError(
+                    f"it was written with schema id {number}, which the registry at {self.url} "
+                    "doesn't have: is it the registry of who wrote it?"
+                ) from error
+            raise self._error(error, f"schema id {number}") from error
+        if schema.schema_type != "AVRO" or schema.references:
+            raise WireError(f"schema id {number} is no Avro schema of ours: {schema.schema_type}")
+        try:
+            return Writer(json.loads(schema.schema_str or ""))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            raise WireError(f"schema id {number} is no Avro schema: {error!r}") from error
+
+    def _error(self, error: Exception, what: str) -> RegistryError:
+        """What went wrong with the registry, and whether it may pass."""
+        status = getattr(error, "http_status_code", None)
+        at = f"the schema registry at {self.url}"
+        if status is None:
+            return RegistryError(
+                f"{at} can't be reached ({error}); is it up, and schema_registry.url right?",
+                retriable=True,
+            )
+        if status in (401, 403):
+            text = f"{at} refuses username and password ({error})"
+        elif status == 409:
+            text = f"{at} refuses {what}, as its versions before are not compatible: {error}"
+        else:
+            text = f"{at} refuses {what}: {error}"
+        return RegistryError(text, retriable=status == 429 or status >= 500)
+
+
+def framing_of(settings: Mapping[str, Any] | None) -> Framing:
+    """The framing that `schema_registry:` asks for; None: no registry."""
+    return SingleObject() if settings is None else Confluent(settings)

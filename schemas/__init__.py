@@ -1,0 +1,42 @@
+"""The contract of what is on the wire: Avro schemas, and every version of them ever released.
+
+    frame_batch.avsc   what a topic of frames carries     presence.avsc, event.avsc   one record a message
+
+`released/NAME/1.avsc`, `2.avsc`, ... are never changed; `check` refuses a change that a reader of
+before, or one of afterwards, could not follow.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from importlib.resources import files
+from typing import Any
+
+NAMES = ("frame_batch", "presence", "event")
+
+
+@functools.cache
+def text(name: str) -> str:
+    """The current schema of that name, as it stands in its file."""
+    return (files(__name__) / f"{name}.avsc").read_text(encoding="utf-8")
+
+
+@functools.cache
+def current(name: str) -> Any:
+    """The current schema of that name, as JSON; not to be changed."""
+    return json.loads(text(name))
+
+
+@functools.cache
+def released(name: str) -> dict[int, Any]:
+    """Every version of that schema ever released, as JSON, by its number; not to be changed."""
+    folder = files(__name__) / "released" / name
+    if not folder.is_dir():
+        return {}
+    versions = {
+        int(file.name.removesuffix(".avsc")): json.loads(file.read_text(encoding="utf-8"))
+        for file in folder.iterdir()
+        if file.name.endswith(".avsc")
+    }
+    return dict(sorted(versions.items()))
