@@ -8,6 +8,7 @@ whatever is not greater than the last was made again after a crash.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 ORIGIN = "origin"
@@ -70,7 +71,7 @@ class Seen:
         gaps = (
             later[0] - earlier[1] - 1
             for pairs in self._sessions.values()
-            for earlier, later in zip(pairs, pairs[1:], strict=False)
+            for earlier, later in pairwise(pairs)
         )
         return self._closed + sum(gaps)
 
