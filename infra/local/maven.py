@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -22,7 +23,12 @@ from infra.local.errors import StackError
 # Later versions read the parents of an archive's pom even where the archive alone is wanted; not
 # every mirror has those of the registry.
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:2.8"
-_REMEDY = "is the network there? To use a mirror, name it in ~/.m2/settings.xml"
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+_UNTRUSTED = (
+    "Java does not trust the certificate it was shown: where a proxy opens TLS, add that proxy's "
+    "certificate to Java's (keytool -importcert -cacerts -file …)."
+)
+_REMEDY = "Is the network there? To use a mirror, name it in ~/.m2/settings.xml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +114,10 @@ def _copy(folder: Path, alone: Artifact | None) -> None:
     except subprocess.TimeoutExpired:
         raise StackError(f"Maven's download did not end in 30 minutes: {_REMEDY}") from None
     if done.returncode or not any((folder / "lib").glob("*")):
-        errors = [line for line in done.stdout.splitlines() if "ERROR" in line]
-        raise StackError("\n".join(["Maven could not download:", *errors[:3], _REMEDY]))
+        lines = _COLOUR.sub("", done.stdout).splitlines()
+        errors = [line for line in lines if line.startswith("[ERROR] ") and line[8:].strip()]
+        untrusted = [_UNTRUSTED] if "PKIX" in done.stdout else []
+        raise StackError("\n".join(["Maven could not download:", *errors[:1], *untrusted, _REMEDY]))
 
 
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">

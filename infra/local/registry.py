@@ -53,5 +53,7 @@ class Registry(Service):
 def _unpack(folder: Path) -> None:
     archive = next((folder / "lib").glob("*.tar.gz"))
     with tarfile.open(archive) as files:
-        files.extractall(folder / "app", filter="data")
+        # Python before 3.11.4 has no such filter
+        files.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
+        files.extractall(folder / "app")
     archive.unlink()

@@ -110,7 +110,7 @@ def test_a_failed_download_says_why_and_leaves_nothing(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     program(bare / "mvn", "echo '[ERROR] no route to host'; exit 1")
     artifact = maven.Artifact("group", "name", "1.0")
-    with pytest.raises(StackError, match=r"no route to host\nis the network there"):
+    with pytest.raises(StackError, match=r"no route to host\nIs the network there"):
         maven.fetch("some", [artifact], quiet)
     assert list(maven.cache_directory().iterdir()) == []
 
