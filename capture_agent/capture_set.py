@@ -9,7 +9,7 @@ import logging
 import os
 import select
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 
@@ -221,11 +221,16 @@ class _Head:
             self.interface, self.records = batch
         return True
 
-    def take(self, before: Callable[[int], bool]) -> Run:
-        """The records at hand as long as their time is `before`; at least one."""
-        records, first, stop = self.records, self.used, self.used + 1
-        while stop < len(records) and before(records[stop][0]):
-            stop += 1
+    def take(self, limit: tuple[int, int] | None, index: int) -> Run:
+        """The records at hand that come before `limit`, a time and an index; at least one."""
+        records, first, stop = self.records, self.used, len(self.records)
+        if limit is not None:
+            time, other = limit
+            if index < other:
+                time += 1
+            stop = first + 1
+            while stop < len(records) and records[stop][0] < time:
+                stop += 1
         self.used = stop
         assert self.interface is not None
         return self.source, self.interface, records[first:stop], self.number + first
@@ -247,11 +252,7 @@ def merge(sources: list[Source]) -> Iterator[Run]:
             head = heads[index] = _Head(sources[index])
         if not head.advance():
             continue
-        if not due:
-            yield head.take(lambda time: True)
-        else:
-            limit = due[0]
-            yield head.take(lambda time, limit=limit, index=index: (time, index) < limit)  # type: ignore[misc]
+        yield head.take(due[0] if due else None, index)
         if head.advance():
             heapq.heappush(due, (head.records[head.used][0], index))
         else:
