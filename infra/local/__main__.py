@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"stack: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstack: interrupted; `make stack-stop` ends what has started", file=sys.stderr)
+        print("\nstack: interrupted; what it was starting is ended", file=sys.stderr)
         return 130
 
 

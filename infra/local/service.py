@@ -19,7 +19,7 @@ from infra.local.state import Record, State, locked
 Say = Callable[[str], None]
 Ports = dict[str, int]
 
-_START_SECONDS = 120  # a cold disk and two busy cores included
+_START_SECONDS = 180  # a cold disk and two busy cores included
 _STOP_SECONDS = 30
 
 _LOGGING = Path(__file__).with_name("log4j2.properties").as_uri()

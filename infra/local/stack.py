@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -72,8 +72,15 @@ class Stack:
         self._java()
         for service in services:
             service.install()
+        new = [service for service in services if not service.running]
         with ThreadPoolExecutor(len(services)) as pool:
             starts = [pool.submit(service.start) for service in services]
+            try:
+                wait(starts)
+            except KeyboardInterrupt:
+                for service in new:  # or they would be waited for
+                    service.kill()
+                raise
         errors = [error for start in starts if (error := start.exception())]
         if len(errors) == 1 or not all(isinstance(error, StackError) for error in errors):
             raise errors[0]
