@@ -49,6 +49,7 @@ class Entry:
             getattr(kind, "handle_bulk", None) is not Stage.handle_bulk
         )
         self.ticks = getattr(kind, "tick", Stage.tick) is not Stage.tick
+        self.delay: int = getattr(component, "delay", 0)
 
 
 class Pipeline:
@@ -168,7 +169,8 @@ class Pipeline:
                     held = self._guarded(entry, entry.component.flush)
                     entry.stats.seconds += perf_counter() - began
                     entry.stats.sent += len(held)
-                    out += self._through(index + 1, held)
+                    # What stands behind was told of time so much later; now it is as late as it is.
+                    out += self._through(index + 1, held, ticking=entry.delay > 0)
                 else:
                     self._sink(entry, entry.component.close, 0)
             except Exception as error:
@@ -199,6 +201,7 @@ class Pipeline:
     def _through(
         self, start: int, messages: list[Message], *, ticking: bool = False
     ) -> list[Message]:
+        delay = 0
         for entry in self.entries[start:]:
             if not messages and not ticking:
                 return messages
@@ -212,8 +215,9 @@ class Pipeline:
                 and isinstance(entry.component, Stage)
                 and (entry.ticks or getattr(entry.component, "state", None))
             ):
-                told = self._guarded(entry, partial(entry.component.tick, self.now))
+                told = self._guarded(entry, partial(entry.component.tick, self.now - delay))
                 messages = messages + told if told else messages
+            delay += entry.delay
             passed = stats.skipped - passed
             stats.received += received - passed
             stats.sent += len(messages) - passed

@@ -85,6 +85,8 @@ class Stage(Component):
 
     holds: ClassVar[bool] = False
     """It keeps messages and gives them later: only what never comes out was dropped."""
+    delay: int = 0
+    """For how many microseconds at most: the stages behind it are told of time so much later."""
     emits: ClassVar[tuple[str, ...]] = ()
     """Types of the messages that it makes: a topic below it must say where they go."""
 
@@ -106,10 +108,9 @@ class Stage(Component):
     def tick(self, now: int) -> Iterable[Message]:
         """Time has moved: `now` is the greatest timestamp seen, microseconds.
 
-        Called when a second begins, before the message that begins it, after 1000 messages should
-        time stand still, and at the end: never where a batch happens to end, so what comes out does
-        not depend on how the input was cut. Here is where `self.state.expired(now)` is taken; the
-        default lets what expired go.
+        Called after each batch. Here is where `self.state.expired(now)` is taken; the default lets
+        what expired go. Until then an entry that is over is still there: `self.state.alive(key)`
+        looks past it, so what a stage says need not depend on where a batch ends.
         """
         self.state.expired(now)
         return ()

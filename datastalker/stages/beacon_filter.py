@@ -59,11 +59,11 @@ class BeaconFilter(Stage):
         key = (get("ta"), get("ssid"), get("ssid_hex"))
         channel = get("bss_channel") or get("channel")  # none announced: where it was heard
         says = [channel, *_says(message)]
+        if time > state.now:
+            state.now = time
         last = state.alive(key)  # [time, says, {sensor: signal}, held back, is its last beacon's]
         if last is None:
             self._forget(state.pop(key))
-        if time > state.now:
-            state.now = time
         expires = state.now + self.keep
         news = (last is None or not last[4]) and self._is_news(key, time, expires)
         if last is None:

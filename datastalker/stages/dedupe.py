@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from operator import itemgetter
 from typing import Any, ClassVar, Literal
@@ -40,6 +41,9 @@ class Dedupe(Stage):
     def __init__(self, stats: Stats, window_seconds: float, mode: str) -> None:
         self.window = int(window_seconds * 1e6)
         self.handle = self._merge if mode == "merge" else self._first  # type: ignore[method-assign]
+        if mode == "merge":
+            self.delay = self.window + 1
+        self.order: deque[tuple[int, Any]] = deque()  # (until, key) of what `merge` holds
 
     @classmethod
     def state_key(cls, config: dict[str, Any]) -> list[str]:
@@ -50,14 +54,13 @@ class Dedupe(Stage):
         if key is None:
             return message
         state, time, ta = self.state, message["timestamp"], key[0]
-        now = time if time > state.now else state.now  # a late frame's copies may be late too
+        now = state.now = max(time, state.now)  # a late frame's copies may be late too
         # Kept for twice the window: a copy may arrive when time has moved on already.
         until = now + 2 * self.window + 1
         before = state.add(key, time, until)
         if before is not None:
             if abs(time - before) <= self.window:
                 state.set(ta, self._waiting(ta) + 1, now + _COUNTED)
-                state.now = now
                 return None
             state.set(key, time, until)
         if ta in state:
@@ -65,7 +68,6 @@ class Dedupe(Stage):
             if waiting:
                 message["copies_dropped"] = waiting
             state.pop(ta)
-        state.now = now
         return message
 
     def _waiting(self, ta: str) -> int:
@@ -75,19 +77,23 @@ class Dedupe(Stage):
             self.stats.incr("dedupe/copies_unreported", self.state.pop(ta, 0))
         return count or 0
 
-    def _merge(self, message: Message) -> Message | None:
-        key = _transmission(message)
+    def _merge(self, message: Message) -> Message | list[Message] | None:
+        state, key = self.state, _transmission(message)
+        out = self._release(state.now) if self.order and self.order[0][0] <= state.now else []
+        time = message["timestamp"]
+        if time is not None and time > state.now:
+            state.now = time
         if key is None:
-            return message
-        state, time = self.state, message["timestamp"]
+            return [*out, message] if out else message
         sensor, signal = message.get("sensor"), message.get("signal_dbm")
-        held = state.alive(key)  # [time, best copy, {sensor: best signal}, copies, until]
-        state.now = max(time, state.now)  # a late frame's copies may be late too
+        held = state.get(key)  # [time, best copy, {sensor: best signal}, copies, until]
         if held is None or abs(time - held[0]) > self.window:
-            state.retire(key)
-            until = state.now + self.window + 1
+            if held is not None:
+                out.append(_merged(state.pop(key)))
+            until = state.now + self.delay  # a late frame's copies may be late too
             state.set(key, [time, message, {sensor: signal}, 1, until], until)
-            return None
+            self.order.append((until, key))
+            return out
         if _rank(message) > _rank(held[1]):
             held[1] = message
         known = held[2].get(sensor)
@@ -95,11 +101,22 @@ class Dedupe(Stage):
             held[2][sensor] = signal
         held[3] += 1
         state.set(key, held, held[4])
-        return None
+        return out
+
+    def _release(self, now: int) -> list[Message]:
+        """What was held long enough, before anything that is later passes it."""
+        out = []
+        while self.order and self.order[0][0] <= now:
+            until, key = self.order.popleft()
+            held = self.state.get(key)
+            if held is not None and held[4] == until:
+                out.append(_merged(self.state.pop(key)))
+        return out
 
     def tick(self, now: int) -> Iterable[Message]:
         due = self.state.expired(now)
         if self.mode == "merge":
+            self._release(now)  # all in `due`: only their order is forgotten
             return [_merged(held) for _, held, _ in due]
         for key, count, _ in due:
             if not isinstance(key, tuple):

@@ -46,13 +46,13 @@ class MovingAverage(Stage):
             return message
         key = tuple(map(get, self.key))
         state = self.state
+        if time > state.now:
+            state.now = time
         oldest = time - self.window
         samples = [s for s in state.alive(key) or () if s[0] >= oldest]
         samples.append([time, value])
         if len(samples) > self.samples:
             del samples[0]
-        if time > state.now:
-            state.now = time
         state.set(key, samples, state.now + self.window + 1)
         message[self.target] = round(sum([s[1] for s in samples]) / len(samples), 2)
         return message

@@ -69,6 +69,8 @@ class Presence(Stage):
         if time is None:
             return message
         state = self.state
+        if time > state.now:
+            state.now = time
         stay = state.alive(key)
         events: list[Message] = []
         if stay is None or time - stay["last"] >= self.leave:
@@ -77,8 +79,6 @@ class Presence(Stage):
                 events += self._absent(key, over)
             stay = _new_stay(time)
         self._sighting(stay, message, time, signal)
-        if time > state.now:
-            state.now = time
         state.set(
             key, stay, state.now + self.leave
         )  # one that comes late was heard now all the same
