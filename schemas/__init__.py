@@ -40,3 +40,23 @@ def released(name: str) -> dict[int, Any]:
         if file.name.endswith(".avsc")
     }
     return dict(sorted(versions.items()))
+
+
+def named(schema: Any) -> dict[str, Any]:
+    """The named types that a schema defines, by their names without and with namespace."""
+    found: dict[str, Any] = {}
+    _collect(schema, "", found)
+    return found
+
+
+def _collect(schema: Any, namespace: str, found: dict[str, Any]) -> None:
+    if isinstance(schema, list):
+        for member in schema:
+            _collect(member, namespace, found)
+    elif isinstance(schema, dict):
+        if schema.get("type") in ("record", "enum", "fixed"):
+            namespace = schema.get("namespace", namespace)
+            found[schema["name"]] = found[f"{namespace}.{schema['name']}"] = schema
+        for part in ("type", "items", "values", "fields"):
+            if isinstance(schema.get(part), (dict, list)):
+                _collect(schema[part], namespace, found)

@@ -42,7 +42,7 @@ def incompatibilities(reader: Any, writer: Any) -> list[str]:
 
 class _Resolution:
     def __init__(self, reader: Any, writer: Any) -> None:
-        self._readers, self._writers = _named(reader, {}), _named(writer, {})
+        self._readers, self._writers = schemas.named(reader), schemas.named(writer)
 
     def compare(self, reader: Any, writer: Any, at: str) -> Iterator[str]:
         """The reasons against, for the place `at`."""
@@ -103,20 +103,6 @@ class _Resolution:
                 yield from self.compare(field["type"], found["type"], here)
             elif "default" not in field:
                 yield f"{here}: the writer hasn't this field, and for the reader it has no default"
-
-
-def _named(schema: Any, names: dict[str, Any]) -> dict[str, Any]:
-    """The named types that a schema defines, by their names."""
-    if isinstance(schema, list):
-        for member in schema:
-            _named(member, names)
-    elif isinstance(schema, dict):
-        if schema.get("type") in ("record", "enum", "fixed"):
-            names[schema["name"]] = schema
-        for part in ("type", "items", "values", "fields"):
-            if isinstance(schema.get(part), (dict, list)):
-                _named(schema[part], names)
-    return names
 
 
 def _kind(schema: Any) -> str:

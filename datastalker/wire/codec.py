@@ -34,16 +34,22 @@ def compile_schema(schema: Any, names: dict[str, Codec] | None = None) -> Codec:
     if isinstance(schema, list):
         return _union(schema, names)
     kind = schema["type"] if isinstance(schema, dict) else schema
-    if kind in names:
-        return names[kind]
+    if isinstance(kind, (list, dict)):
+        return compile_schema(kind, names)
     if kind in PRIMITIVES:
         return PRIMITIVES[kind]
+    if _short(kind) in names:
+        return names[_short(kind)]
     if kind in ("array", "map"):
         item = compile_schema(schema["items" if kind == "array" else "values"], names)
         return _array(item) if kind == "array" else _map(item)
     made = {"fixed": _fixed, "enum": _enum, "record": _record}[kind](schema, names)
-    names[schema["name"]] = made
+    names[_short(schema["name"])] = made
     return made
+
+
+def _short(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _fixed(schema: dict[str, Any], names: dict[str, Codec]) -> Codec:

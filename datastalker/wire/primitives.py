@@ -11,7 +11,7 @@ from datastalker.errors import WireError
 Write = Callable[[Any], bytes]
 Read = Callable[[bytes, int], tuple[Any, int]]
 
-_DOUBLE = Struct("<d")
+_FLOAT, _DOUBLE = Struct("<f"), Struct("<d")
 _INT, _LONG = 1 << 31, 1 << 63
 
 
@@ -117,6 +117,16 @@ def _read_double(data: bytes, offset: int) -> tuple[float, int]:
     return _DOUBLE.unpack_from(data, offset)[0], offset + 8
 
 
+def _write_float(value: Any) -> bytes:
+    return _FLOAT.pack(value)
+
+
+def _read_float(data: bytes, offset: int) -> tuple[float, int]:
+    if offset + 4 > len(data):
+        raise cut_short(data)
+    return _FLOAT.unpack_from(data, offset)[0], offset + 4
+
+
 def _write_bytes(value: Any) -> bytes:
     if not isinstance(value, (bytes, bytearray)):
         raise TypeError("it is no bytes")
@@ -159,6 +169,7 @@ PRIMITIVES = {
     "boolean": Codec(_write_boolean, _read_boolean),
     "int": Codec(_write_int, _read_int),
     "long": Codec(_write_long, read_long),
+    "float": Codec(_write_float, _read_float),
     "double": Codec(_write_double, _read_double),
     "bytes": Codec(_write_bytes, _read_bytes),
     "string": Codec(write_string, read_string),

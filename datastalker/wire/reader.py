@@ -78,6 +78,8 @@ class FrameReader:
     ) -> int:
         """Read frames until there are `count`; returns the offset behind them."""
         key = (*origin[:3], *origin.labels.items())
+        if key not in self._heads:
+            self._may_remember(0)
         heads, head_sizes = self._heads.setdefault(key, ({}, {}))
         low, upper, addresses, bodies = self._low, self._upper, self._addresses, self._bodies
         append = out.append
