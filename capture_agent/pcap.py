@@ -15,7 +15,7 @@ from datastalker.options import option
 from datastalker.pipeline import Pipeline, SourceStage
 from datastalker.stats import Stats
 
-_BATCH = 1000
+_BATCH = 250  # messages or somewhat more: they stay in the processor's cache
 _PAUSE_SECONDS = 0.2
 
 
@@ -85,10 +85,10 @@ class PcapSource(SourceStage):
         messages: list[Message] = []
         for source, interface, records, number in merge(self._sources):
             messages += self._parse(source, interface, records, number)
-            while len(messages) >= _BATCH:
+            if len(messages) >= _BATCH:
                 self._count()
-                yield messages[:_BATCH]
-                del messages[:_BATCH]
+                yield messages
+                messages = []
         self._count()
         if messages:
             yield messages
