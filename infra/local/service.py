@@ -47,6 +47,7 @@ class Service(ABC):
         self.log = self.directory / f"{self.name}.log"
         self._state = State(stack)
         self._options = options
+        self._given_up = False
 
     @abstractmethod
     def install(self) -> Path:
@@ -122,6 +123,10 @@ class Service(ABC):
             self._launch(self.ports)
         return self
 
+    def give_up(self) -> None:
+        """Have a start that goes on in another thread end what it started."""
+        self._given_up = True
+
     def kill(self) -> None:
         """kill -9: no goodbye, no flush."""
         record = self._state.get(self.name)
@@ -173,6 +178,8 @@ class Service(ABC):
     def _await(self, record: Record) -> None:
         begin = time.monotonic()
         while not self._serves(record):
+            if self._given_up:
+                raise StackError(f"{self.name}: its start was given up")
             if not record.process.alive():
                 raise self._failed("ended while it started")
             if time.monotonic() - begin > _START_SECONDS:

@@ -72,14 +72,13 @@ class Stack:
         self._java()
         for service in services:
             service.install()
-        new = [service for service in services if not service.running]
         with ThreadPoolExecutor(len(services)) as pool:
             starts = [pool.submit(service.start) for service in services]
             try:
                 wait(starts)
             except KeyboardInterrupt:
-                for service in new:  # or they would be waited for
-                    service.kill()
+                for service in services:
+                    service.give_up()
                 raise
         errors = [error for start in starts if (error := start.exception())]
         if len(errors) == 1 or not all(isinstance(error, StackError) for error in errors):

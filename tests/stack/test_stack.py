@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -154,6 +156,17 @@ def test_a_stack_ends_with_the_process_it_was_bound_to(tmp_path: Path) -> None:
     assert record is not None
     assert record.process.pid == int(done.stdout)
     assert record.process.wait(10)
+
+
+def test_ctrl_c_leaves_nothing_half_started(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "infra.local", "start", "--directory", str(tmp_path / "stack")]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as starting:
+        while not (tmp_path / "stack" / "stack.json").exists():
+            time.sleep(0.05)
+        starting.send_signal(signal.SIGINT)
+        assert starting.wait(30) == 130
+    stack = Stack(tmp_path / "stack")
+    assert [service.running for service in stack.services()] == [False] * 3
 
 
 def test_the_command_starts_says_where_and_stops(tmp_path: Path) -> None:
