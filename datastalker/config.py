@@ -11,6 +11,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from datastalker import catalog, segments
+from datastalker.agent_settings import AGENT
 from datastalker.condition import Predicate, compile_condition
 from datastalker.errors import ConfigError, InputError, Problem
 from datastalker.message import Field, Message
@@ -53,6 +54,11 @@ class Settings:
     )
     topics: dict[str, dict] = option(  # type: ignore[type-arg]
         {}, "by a topic's name: partitions, replication, retention_hours, compact, key"
+    )
+    agent: dict = option(  # type: ignore[type-arg]
+        {},
+        "of capture agents: batch_frames, linger_ms, heartbeat_seconds, status_seconds, "
+        "delivery_timeout_seconds, queue_mb",
     )
 
 
@@ -103,6 +109,11 @@ class Config:
         return complete(TOPIC, given, ("topics", name), _known)
 
     @property
+    def agent(self) -> dict[str, Any]:
+        """The settings under `agent:`, completed with the defaults."""
+        return complete(AGENT, self.settings["agent"], ("agent",), _known)
+
+    @property
     def sensor(self) -> str:
         return self.settings["sensor"] or socket.gethostname()
 
@@ -143,13 +154,25 @@ def build(config: Config) -> Pipeline:
 
     Raises ConfigError if the configuration has mistakes.
     """
+    return _build(config, config.steps)
+
+
+def build_segment(config: Config, segment: segments.Segment) -> Pipeline:
+    """What stands between two cuts, for the process that runs it; a source only in the first.
+
+    Raises ConfigError if the configuration has mistakes.
+    """
+    return _build(config, segment.steps)
+
+
+def _build(config: Config, steps: list[Step]) -> Pipeline:
     if config.errors:
         raise ConfigError(config.errors)
     stats = Stats()
     source: SourceStage | None = None
     entries: list[Entry] = []
     added: list[Field] = []
-    for step in config.steps:
+    for step in steps:
         if step.topics is not None:
             entries.append(Entry(_bind(_Cut(stats, topics=step.topics), step, config, stats)))
             continue
@@ -254,6 +277,7 @@ class _Checker:
         complete(KAFKA, settings["kafka"], ("kafka",), self.report)
         for name, given in settings["topics"].items():
             complete(TOPIC, given, ("topics", name), self.report)
+        complete(AGENT, settings["agent"], ("agent",), self.report)
 
     def _plugins(self) -> None:
         for name, cls in list(REGISTRY.items()):

@@ -1,0 +1,35 @@
+"""`agent:` in the configuration: how an agent hands what it hears to the broker."""
+
+from __future__ import annotations
+
+from datastalker.options import Option, option, options_of
+
+
+class AgentSettings:
+    """Of capture agents alone: `stalk capture`."""
+
+    batch_frames: int = option(
+        200, "frames of a partition that make a batch: one Kafka message", minimum=1, maximum=10_000
+    )
+    linger_ms: int = option(
+        250, "how long a frame waits for its batch to fill", minimum=0, maximum=60_000
+    )
+    heartbeat_seconds: float = option(
+        5, "how often each partition hears of the time and that we live", minimum=0.1
+    )
+    status_seconds: float = option(
+        10, "how often the agent says what it captured, published and lost", minimum=0.1
+    )
+    delivery_timeout_seconds: float = option(
+        120, "how long a batch is tried before it counts as lost", minimum=1, maximum=86_400
+    )
+    queue_mb: float = option(
+        64,
+        "memory for batches while the broker is away; when it is full a capture file waits, and "
+        "what is heard live is dropped and counted",
+        minimum=0.1,
+        maximum=2000,
+    )
+
+
+AGENT: dict[str, Option] = options_of(AgentSettings) or {}
