@@ -44,7 +44,7 @@ stack-stop: .venv/.ready ## Stop them; what they stored stays (WIPE=1 removes it
 	@$(BIN)/python -m infra.local stop $(if $(WIPE),--wipe)
 
 stack-status: .venv/.ready ## What runs, and where
-	@$(BIN)/python -m infra.local status
+	@$(BIN)/python -m infra.local status || true
 
 bench: .venv/.ready-dev ## Measure, side by side with what one would use instead
 	@$(BIN)/python -m bench $(BENCH)
