@@ -13,7 +13,7 @@ echo "   ./stalk --run -c examples/demo.yaml"
 echo
 echo "3. What the CSV files tell:  ./stalk report .demo/out"
 echo
-.venv/bin/stalk report .demo/out --limit 12
+.venv/bin/stalk report .demo/out --limit 30
 echo
 echo "The CSV files lie in $PWD/.demo/out:"
 ls -lh .demo/out | tail -n +2 | awk '{print "  " $5 "  " $9}'

@@ -5,4 +5,5 @@ cd "$(dirname "$0")/.."
 echo "A million mutated frames, then $((${SECONDS_GUIDED:-600} / 60)) minutes guided by coverage (atheris, installed into .venv)."
 DATASTALKER_FUZZ=${FRAMES:-1000000} .venv/bin/python -m pytest tests/capture/test_frame_fuzz.py
 .venv/bin/python -m pip install --quiet --disable-pip-version-check 'atheris>=2.3'
-.venv/bin/python tests/fuzz/fuzz_capture.py tests/fuzz/corpus -max_total_time="${SECONDS_GUIDED:-600}"
+mkdir -p .fuzz
+.venv/bin/python tests/fuzz/fuzz_capture.py .fuzz -max_total_time="${SECONDS_GUIDED:-600}"

@@ -40,7 +40,7 @@ def report_command(directory: str, limit: int) -> None:
     click.echo(air.devices_table(limit))
     if events:
         click.echo()
-        click.echo(presence_table(read(events), limit, air.vendors))
+        click.echo(presence_table(read(events), limit, air))
 
 
 def read(paths: list[Path]) -> Iterator[Row]:
@@ -172,16 +172,20 @@ class Air:
         return f"{title}{_cut(devices, limit)}\n" + table(header, body)
 
 
-def presence_table(rows: Iterator[Row], limit: int, vendors: dict[str, str]) -> str:
-    """Who came and went, in the order of the events' times."""
-    events = [row for row in rows if row.get("event") in ("NEW", "ABSENT")]
+def presence_table(rows: Iterator[Row], limit: int, air: Air) -> str:
+    """Who came and went, access points left out, in the order of the events' times."""
+    events = [
+        row
+        for row in rows
+        if row.get("event") in ("NEW", "ABSENT") and row.get("key") not in air.aps
+    ]
     events.sort(key=lambda row: (int(row.get("timestamp") or 0), row.get("key") or ""))
     body = [
         [
             (row.get("time") or "")[:19].replace("T", " "),
             "came" if row["event"] == "NEW" else "went",
             row.get("key") or "",
-            row.get("oui") or vendors.get(row.get("key") or "", ""),
+            row.get("oui") or air.vendors.get(row.get("key") or "", ""),
             int(row["signal_avg_dbm"]) if row.get("signal_avg_dbm") else None,
             _stay(row),
         ]
