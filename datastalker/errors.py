@@ -4,9 +4,11 @@ DataStalkerError            anything that ends a command with one clear sentence
 ├── ConfigError             the configuration is wrong: shown where, with the remedy; exit code 2
 ├── InputError              what was to be read can't be read: another file, other rights
 ├── OutputError             what was to be written can't be written: disk, rights
+│   └── RetryLater          not now: the store is away or busy; write what is left again, later
 ├── WireError               bytes that hold no message, or a message that no bytes can hold: set it
 │                           aside (dead letters), go on with the next; trying again changes nothing
-└── RegistryError           the schema registry isn't there or refuses; `retriable`: it may be back
+├── RegistryError           the schema registry isn't there or refuses; `retriable`: it may be back
+└── BrokerError             Kafka isn't there, refuses, or lacks a topic; `retriable`: it may be back
 
 StopPipeline                not an error: a stage or source asks for an orderly end
 """
@@ -34,6 +36,26 @@ class OutputError(DataStalkerError):
     """Something can't be written (disk full, no rights). What was finished before is whole."""
 
 
+class RetryLater(OutputError):  # noqa: N818 - what to do about it
+    """A store is away, busy or full for now: a sink asks to be called again in `seconds`.
+
+    `rest`: the messages to write then, None for all that it was given. `refused`: what it has
+    refused of the others. Who gives up shows the text, which names the store and the remedy.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        seconds: float,
+        rest: list[Any] | None = None,
+        refused: Iterable[Any] = (),
+    ) -> None:
+        super().__init__(text)
+        self.seconds = seconds
+        self.rest = rest
+        self.refused = list(refused)
+
+
 class WireError(DataStalkerError):
     """A message can't be encoded, or bytes can't be decoded. Says which key or byte, and why."""
 
@@ -42,6 +64,17 @@ class RegistryError(DataStalkerError):
     """The schema registry can't be reached, or refuses. The text names it and the remedy.
 
     `retriable`: trying again later may work, so nothing is to be set aside for it.
+    """
+
+    def __init__(self, text: str, *, retriable: bool) -> None:
+        super().__init__(text)
+        self.retriable = retriable
+
+
+class BrokerError(DataStalkerError):
+    """Kafka can't be reached, refuses, or has not what is needed. Names the setting and the remedy.
+
+    `retriable`: trying again later may work, without a change of the configuration.
     """
 
     def __init__(self, text: str, *, retriable: bool) -> None:

@@ -11,7 +11,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from datastalker.message import Field, Message
 from datastalker.options import Option
@@ -142,15 +142,56 @@ class SourceStage(Component):
         """The run is over; called once, also after an error."""
 
 
+class Refused(NamedTuple):
+    """A message that a store will never take, and what it said of it."""
+
+    message: Message
+    reason: str
+
+
+class PartitionWriter(Protocol):
+    """Writes one partition of a topic exactly once: what is written lasts from `finish` on.
+
+    What was written and not finished by a crash is cleared by the next who takes the partition.
+    """
+
+    def write(self, messages: list[Message], offset: int) -> None:
+        """Store what the Kafka message at `offset` held, whole or not at all, unless it is there.
+
+        Raises RetryLater, OutputError.
+        """
+
+    def due(self) -> bool:
+        """Enough was written: it is time to finish."""
+
+    def finish(self, following: int) -> None:
+        """Make all last that came before the offset `following`. Raises OutputError."""
+
+    def drop(self) -> None:
+        """Forget what is not finished, and let others have the partition."""
+
+
 class Sink(Component):
     """Where messages are stored. It only writes: batching, retry and commit are the runner's."""
 
     added: tuple[Field, ...] = ()
     """Fields that the stages before it add; set by who builds the pipeline."""
 
-    def write(self, batch: list[Message]) -> None:
-        """Store the messages. Raise OutputError where that isn't possible."""
+    def write(self, batch: list[Message]) -> Iterable[Refused] | None:
+        """Store the messages; gives those that the store refused for good, if any.
+
+        Raise RetryLater where it may be possible later, OutputError where it is not.
+        """
         raise NotImplementedError
+
+    def partition(self, topic: str, partition: int, topic_id: str) -> PartitionWriter | None:
+        """Take a partition that this process was given. None: it is enough to `write` its messages
+        at least once, since the store knows those that it has.
+
+        `topic_id` tells topics of one name apart. Raises RetryLater while another has the
+        partition.
+        """
+        return None
 
     def close(self) -> None:
         """Finish what is open, so that what was written can be used."""

@@ -7,8 +7,6 @@ and gets its name by an atomic rename when it is whole, so `frame-*.csv` are fin
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -17,25 +15,14 @@ from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
-from datastalker.errors import OutputError
-from datastalker.message import FIELDS, Field, Message
+from datastalker.message import Message
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, Sink
 from datastalker.stats import Stats
-from datastalker.text import one_line
-from sinks.cells import (
-    Cells,
-    Convert,
-    Memo,
-    Time,
-    any_cell,
-    as_json,
-    bytes_hex,
-    quoted,
-    ssid_hex,
-)
+from sinks.csv_partitions import Limits, PartitionFiles
+from sinks.files import Rows, lock, made_to_last, refused, safe_name
+from sinks.layout import Layout
 
-TIME, EXTRA, END = "time", "extra", "\r\n"
 _CHECK_ROWS = 64
 """So many rows are written at once, and then looked whether the file is full: a file's end depends
 on the rows alone, never on the batches they came in."""
@@ -57,11 +44,14 @@ class Csv(Sink):
         86_400, "a new file after this much of the data's time", minimum=1
     )
     rotate_mb: float | None = option(256, "a new file at about this size, MiB", minimum=0.01)
+    finish_seconds: float = option(
+        3600, "over Kafka, where a crash writes an unfinished file again: finish it after so long"
+    )
 
     def __init__(self, stats: Stats, directory: str, **options: Any) -> None:
         self.folder = Path(directory)
         self.files: dict[str, _File] = {}
-        self.layouts: dict[str, _Layout] = {}
+        self.layouts: dict[str, Layout] = {}
         self.written: list[Path] = []
         self.ready = False
 
@@ -75,11 +65,23 @@ class Csv(Sink):
         if not self.ready:
             self._start()
         for kind, run in groupby(batch, _type):
-            layout = self.layouts.get(kind)
-            if layout is None:
-                columns = self.columns if kind == "frame" else None
-                layout = self.layouts[kind] = _Layout(kind, columns, self.added)
-            self._rows(kind, layout, list(run))
+            self._rows(kind, self.layout(kind), list(run))
+
+    def layout(self, kind: str) -> Layout:
+        """The columns for a type of messages."""
+        layout = self.layouts.get(kind)
+        if layout is None:
+            columns = self.columns if kind == "frame" else None
+            layout = self.layouts[kind] = Layout(kind, columns, self.added)
+        return layout
+
+    def partition(self, topic: str, partition: int, topic_id: str) -> PartitionFiles:
+        """Files of a partition of a topic, exactly once; see `sinks.csv_partitions`."""
+        size = None if self.rotate_mb is None else self.rotate_mb * 1048576
+        limits = Limits(size, self.rotate_seconds, self.finish_seconds)
+        return PartitionFiles(
+            self.folder, topic, partition, topic_id, self.layout, limits, self.stats
+        )
 
     def close(self) -> None:
         files, self.files = self.files, {}
@@ -88,11 +90,14 @@ class Csv(Sink):
                 stack.callback(self._finish, file)
 
     def result(self) -> str:
-        if not self.written:
+        rows = int(self.stats.get("csv/rows"))
+        if not rows:
             return f"nothing to write in {self.folder}/"
+        if not self.written:
+            return f"{rows:,} rows in {self.folder}/"
         shown = ", ".join(path.name for path in self.written[:4])
         more = f" and {len(self.written) - 4} more" if len(self.written) > 4 else ""
-        return f"{int(self.stats.get('csv/rows')):,} rows in {self.folder}/: {shown}{more}"
+        return f"{rows:,} rows in {self.folder}/: {shown}{more}"
 
     def _start(self) -> None:
         try:
@@ -101,10 +106,10 @@ class Csv(Sink):
                 if _File.adopt(part):
                     self.stats.incr("csv/files_adopted")
         except OSError as error:
-            raise _refused(self.folder, error) from error
+            raise refused(self.folder, error) from error
         self.ready = True
 
-    def _rows(self, kind: str, layout: _Layout, messages: list[Message]) -> None:
+    def _rows(self, kind: str, layout: Layout, messages: list[Message]) -> None:
         begin = 0
         while begin < len(messages):
             file = self.files.get(kind)
@@ -118,7 +123,7 @@ class Csv(Sink):
                 try:
                     file.write([layout.line(message) for message in run])
                 except OSError as error:
-                    raise _refused(file.part, error) from error
+                    raise refused(file.part, error) from error
                 self.stats.incr("csv/rows", len(run))
             begin += len(run)
             over = begin < min(end, len(messages))
@@ -128,79 +133,33 @@ class Csv(Sink):
     def _full(self, file: _File) -> bool:
         return self.rotate_mb is not None and file.size >= self.rotate_mb * 1048576
 
-    def _open(self, kind: str, layout: _Layout, start: int) -> _File:
+    def _open(self, kind: str, layout: Layout, start: int) -> _File:
         try:
-            return _File(self.folder, _safe_name(kind), start, layout.header)
+            return _File(self.folder, safe_name(kind), start, layout.header)
         except OSError as error:
-            raise _refused(self.folder, error) from error
+            raise refused(self.folder, error) from error
 
     def _finish(self, file: _File) -> None:
         try:
             path = file.finish()
         except OSError as error:
-            raise _refused(file.part, error) from error
+            raise refused(file.part, error) from error
         if path is not None:
             self.written.append(path)
             self.stats.incr("csv/files")
 
 
-class _Layout:
-    """Which key of a message goes to which column, and how."""
-
-    def __init__(self, kind: str, columns: list[str] | None, added: tuple[Field, ...]) -> None:
-        fields = dict(FIELDS.get(kind, {}))
-        if not fields:
-            fields = {"timestamp": Field("timestamp", "integer", "")}
-        elif kind == "frame":
-            fields.update((field.name, field) for field in added)
-        self.columns = columns or [TIME, *fields, EXTRA]
-        self.header = ",".join(quoted(one_line(name)) for name in self.columns) + END
-        place = {name: index for index, name in enumerate(self.columns)}
-        self.time, self.extra = place.pop(TIME, None), place.pop(EXTRA, None)
-        self.ssid_hex = place.get("ssid_hex")
-        cells = Cells()
-        self.cells: dict[str, tuple[int, Convert]] = {
-            name: (index, cells.converter(name, fields[name].type if name in fields else ""))
-            for name, index in place.items()
-        }
-        self.empty = [""] * len(self.columns)
-        self.clock = Time()
-        self.hex = Memo(ssid_hex if "ssid" in place else bytes_hex)
-
-    def line(self, message: Message) -> str:
-        row = self.empty.copy()
-        find = self.cells.get
-        unknown: dict[str, Any] = {}
-        for key, value in message.items():
-            cell = find(key)
-            if cell is not None:
-                index, convert = cell
-                try:
-                    row[index] = convert(value)
-                except Exception:  # of another type than its field's
-                    row[index] = any_cell(value)
-            elif key != "type" and value is not None:
-                unknown[key] = value
-        if self.time is not None:
-            row[self.time] = self.clock(message.get("timestamp"))
-        if unknown and self.extra is not None:
-            row[self.extra] = quoted(as_json(unknown))
-        if self.ssid_hex is not None and not row[self.ssid_hex] and message.get("ssid"):
-            row[self.ssid_hex] = self.hex[str(message["ssid"])]
-        # A row of one empty cell would be an empty line, which readers skip.
-        return (",".join(row) or '""') + END
-
-
-class _File:
+class _File(Rows):
     """One file being written: locked, appended to, then renamed."""
 
     def __init__(self, folder: Path, kind: str, start: int, header: str) -> None:
         self.start = start
         self.target = folder / f"{kind}-{_stamp(start)}.csv"
-        self.part, self.handle = self._open(folder)
-        self.size = self.rows = 0
+        self.part, handle = self._open(folder)
+        super().__init__(handle)
+        self.rows = 0
         try:
-            self._append(header)
+            self.append(header)
         except OSError:
             self.finish()
             raise
@@ -214,26 +173,14 @@ class _File:
             part = folder / f"{name}.csv.part"
             with contextlib.suppress(FileExistsError):
                 handle = open(part, "xb", buffering=0)  # noqa: SIM115
-                if _lock(handle, part):
+                if lock(handle, part):
                     return part, handle
                 handle.close()  # another process took it for one that a crash left
 
     def write(self, lines: list[str]) -> None:
-        """Append whole rows, or none: after a full disk the file ends at a row's end."""
-        self._append("".join(lines))
+        """Append whole rows, or none."""
+        self.append("".join(lines))
         self.rows += len(lines)
-
-    def _append(self, text: str) -> None:
-        data = memoryview(text.encode("utf-8", "backslashreplace"))
-        written = 0
-        try:
-            while written < len(data):
-                written += self.handle.write(data[written:])
-        except OSError:
-            self.handle.seek(self.size)
-            self.handle.truncate()
-            raise
-        self.size += written
 
     def finish(self) -> Path | None:
         """Make it last, and give it its name; returns the path it has then. None: no rows."""
@@ -248,7 +195,7 @@ class _File:
     def adopt(part: Path) -> bool:
         """Finish what a crash left: its whole rows become a file. False: somebody writes it."""
         with contextlib.suppress(FileNotFoundError), open(part, "r+b") as handle:
-            if not _lock(handle, part):
+            if not lock(handle, part):
                 return False
             header = len(handle.readline())
             end = _last_row_end(handle)
@@ -259,15 +206,6 @@ class _File:
             os.fsync(handle.fileno())
             _publish(part, part.with_suffix(""))
             return True
-        return False
-
-
-def _lock(handle: IO[bytes], path: Path) -> bool:
-    """Take a file for this process alone. False: another has it, or has finished it by now."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(handle.fileno()), os.stat(path))
-    except (BlockingIOError, FileNotFoundError):
         return False
 
 
@@ -289,10 +227,7 @@ def _publish(part: Path, target: Path) -> Path:
 
     What was written by an earlier run over the same input, whole or in part, becomes one with it.
     """
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a file system that can't lock a folder
-            fcntl.flock(folder, fcntl.LOCK_EX)
+    with made_to_last(target.parent):
         number, final = 1, target
         while final.exists() and not _same_beginning(part, final):
             number += 1
@@ -301,9 +236,6 @@ def _publish(part: Path, target: Path) -> Path:
             part.unlink()
         else:
             os.rename(part, final)
-        os.fsync(folder)
-    finally:
-        os.close(folder)
     return final
 
 
@@ -340,20 +272,3 @@ def _stamp(start: int) -> str:
         return datetime.fromtimestamp(start / 1e6, UTC).strftime("%Y%m%dT%H%M%SZ")
     except (OverflowError, ValueError, OSError):
         return str(start)
-
-
-def _safe_name(kind: str) -> str:
-    """A message type comes from a stage, which may have it from the air."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in kind)[:64]
-
-
-def _refused(path: Path, error: OSError) -> OutputError:
-    remedy = {
-        errno.ENOSPC: "the disk is full: make room, then run again",
-        errno.EDQUOT: "the disk quota is used up: make room, then run again",
-        errno.EACCES: "no right to write there: choose another csv directory, or change its rights",
-        errno.EROFS: "the file system is read-only: choose another csv directory",
-        errno.ENOTDIR: "a file stands where the folder should be: choose another csv directory",
-        errno.EEXIST: "a file stands where the folder should be: choose another csv directory",
-    }.get(error.errno or 0, "choose another csv directory, or mend this one")
-    return OutputError(f"csv: {path} can't be written ({error.strerror}): {remedy}")
