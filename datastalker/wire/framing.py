@@ -45,7 +45,8 @@ class Writer:
         """Raise WireError unless it is one of these."""
         if self.name not in names:
             wanted = " or ".join(schemas.current(name)["name"] for name in names)
-            raise WireError(f"it holds {self.schema.get('name')}, where {wanted} belongs")
+            found = self.schema.get("name") if isinstance(self.schema, dict) else self.schema
+            raise WireError(f"it holds {found}, where {wanted} belongs")
 
 
 class Framing(ABC):
@@ -58,6 +59,9 @@ class Framing(ABC):
     @abstractmethod
     def writer(self, data: bytes) -> tuple[Writer, int]:
         """The schema that a Kafka message was written with, and where its record starts."""
+
+    def close(self) -> None:  # noqa: B027 - nothing to do is what most do
+        """Let go of connections."""
 
 
 class SingleObject(Framing):

@@ -87,6 +87,9 @@ class Confluent(Framing):
             known = self._writers[head] = self._ask(int.from_bytes(head[1:], "big"))
         return known, 5
 
+    def close(self) -> None:
+        self._client.close()
+
     def _ask(self, number: int) -> Writer:
         try:
             schema = self._client.get_schema(number)
