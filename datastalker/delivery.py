@@ -2,8 +2,9 @@
 
 An agent numbers the batches of each partition within its session, and may send one twice (a
 producer's retry, a spool), late and out of order. What a worker sends on carries its origin: the
-partition and offset of what it was made from; from one origin partition these only grow, so
-whatever is not greater than the last was made again after a crash.
+partition and offset of what it was made from, and which of what was made from it (`n`); from one
+origin partition these only grow, so whatever is not greater than the last was made again after a
+crash.
 """
 
 from __future__ import annotations
@@ -13,30 +14,36 @@ from typing import Any, NamedTuple
 
 ORIGIN = "origin"
 """Name of the header that carries an Origin."""
+NUMBER = "n"
+"""Name of the header that carries its `n`."""
 
 _SESSIONS = 256
 _INTERVALS = 64
 
 
 class Origin(NamedTuple):
-    """Where a message was made from."""
+    """Where a message was made from. Several may be, in one output partition: `n` counts them."""
 
     topic: str
     partition: int
     offset: int
+    n: int = 0
 
     def to_header(self) -> tuple[str, bytes]:
+        """The header without `n`: for who makes one message at most from another."""
         return ORIGIN, f"{self.topic}/{self.partition}/{self.offset}".encode()
+
+    def to_headers(self) -> list[tuple[str, bytes]]:
+        return [self.to_header(), (NUMBER, b"%d" % self.n)]
 
     @classmethod
     def from_headers(cls, headers: Any) -> Origin | None:
         """The origin among Kafka headers (pairs, or a mapping), or None. Raises ValueError."""
-        pairs = headers.items() if isinstance(headers, dict) else headers or ()
-        for name, value in pairs:
-            if name == ORIGIN:
-                topic, partition, offset = bytes(value).decode().rsplit("/", 2)
-                return cls(topic, int(partition), int(offset))
-        return None
+        found = dict(headers or ())
+        if found.get(ORIGIN) is None:
+            return None
+        topic, partition, offset = bytes(found[ORIGIN]).decode().rsplit("/", 2)
+        return cls(topic, int(partition), int(offset), int(found.get(NUMBER) or 0))
 
 
 class Seen:
@@ -50,7 +57,9 @@ class Seen:
         data = data or {}
         self.repeated: int = data.get("repeated", 0)
         self._closed: int = data.get("closed", 0)  # missing in gaps that are no longer kept
-        self._origins: dict[str, int] = dict(data.get("origins", {}))
+        self._origins: dict[str, tuple[int, int]] = {
+            source: (offset, n) for source, (offset, n) in data.get("origins", {}).items()
+        }
         self._sessions: dict[str, list[list[int]]] = {
             session: [list(pair) for pair in pairs]
             for session, pairs in data.get("sessions", {}).items()
@@ -78,10 +87,10 @@ class Seen:
     def origin(self, origin: Origin) -> bool:
         """Note the origin of a message. False: it, or one after it, was seen already."""
         source = f"{origin.topic}/{origin.partition}"
-        if origin.offset <= self._origins.get(source, -1):
+        if (origin.offset, origin.n) <= self._origins.get(source, (-1, 0)):
             self.repeated += 1
             return False
-        self._origins[source] = origin.offset
+        self._origins[source] = origin.offset, origin.n
         return True
 
     def batch(self, session: str, sequence: int) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Hashable, Iterator, MutableMapping
+from collections.abc import Hashable, Iterable, Iterator, MutableMapping
 from typing import Any
 
 MAX_ENTRIES = 65_536
@@ -210,3 +210,75 @@ class State(MutableMapping[Hashable, Any]):
                 return
             heapq.heappop(self._order)
             del self._buckets[number]
+
+
+class Journal(State):
+    """A State that notes which keys changed, for a runtime that keeps a copy elsewhere.
+
+    What expires is not noted key by key: that `expired` was called, and with what, says it.
+    """
+
+    __slots__ = ("_changed", "_swept")
+
+    def __init__(self, max_entries: int = MAX_ENTRIES) -> None:
+        super().__init__(max_entries)
+        self._changed: dict[Hashable, None] = {}
+        self._swept: int | None = None
+
+    def take(self) -> tuple[list[Hashable], int | None]:
+        """The keys that changed since the last call, those that are gone among them; and the
+        greatest time for which what had expired was taken out, or None."""
+        taken = list(self._changed), self._swept
+        self._changed.clear()
+        self._swept = None
+        return taken
+
+    def entry(self, key: Hashable) -> tuple[Any, int] | None:
+        """Value and expiry of a key."""
+        entry = self._entries.get(key)
+        return None if entry is None else (entry[0], entry[1])
+
+    def load(self, entries: Iterable[tuple[Hashable, Any, int]], now: int) -> None:
+        """Hold these (key, value, expires) and nothing else; nothing has changed."""
+        super().clear()
+        self._due.clear()
+        self.now = 0
+        for key, value, expires in entries:
+            super().add(key, value, expires)
+        self.now = now
+        self._changed.clear()
+        self._swept = None
+
+    def __delitem__(self, key: Hashable) -> None:
+        super().__delitem__(key)
+        self._changed[key] = None
+
+    def retire(self, key: Hashable) -> None:
+        self._changed[key] = None
+        super().retire(key)
+
+    def pop(self, key: Hashable, default: Any = None) -> Any:
+        self._changed[key] = None
+        return super().pop(key, default)
+
+    def clear(self) -> None:
+        self._changed.update(dict.fromkeys(self._entries))
+        super().clear()
+
+    def set(self, key: Hashable, value: Any, expires: int = NEVER) -> None:
+        self._changed[key] = None
+        super().set(key, value, expires)
+
+    def add(self, key: Hashable, value: Any, expires: int = NEVER) -> Any:
+        there = super().add(key, value, expires)
+        if there is None:
+            self._changed[key] = None
+        return there
+
+    def expired(self, now: int) -> Iterator[tuple[Hashable, Any, int]]:
+        self._swept = now if self._swept is None else max(self._swept, now)
+        return super().expired(now)
+
+    def _evict(self) -> None:
+        super()._evict()
+        self._changed[self._due[-1][0]] = None

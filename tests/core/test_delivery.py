@@ -57,6 +57,16 @@ def test_what_is_made_again_after_a_crash_is_dropped():
     assert [seen.origin(o) for o in (first, second, first, second)] == [True, True, False, False]
 
 
+def test_several_that_were_made_from_one_are_told_apart():
+    seen = Seen()
+    made = [Origin("t", 0, offset, n) for offset, n in ((5, 0), (5, 1), (6, 0))]
+
+    assert [seen.origin(o) for o in made] == [True, True, True]
+    stored = Seen(json.loads(json.dumps(seen.to_data())))
+    assert [stored.origin(o) for o in made] == [False, False, False]
+    assert stored.origin(Origin("t", 0, 6, 1))
+
+
 def test_origins_of_other_partitions_are_their_own():
     seen = Seen()
 
@@ -68,4 +78,5 @@ def test_an_origin_travels_in_a_header():
     origin = Origin("wifi/frames.x", 3, 12)
 
     assert Origin.from_headers([("other", b""), origin.to_header()]) == origin
+    assert Origin.from_headers(origin._replace(n=7).to_headers()) == origin._replace(n=7)
     assert Origin.from_headers(None) is None
