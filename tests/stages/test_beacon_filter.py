@@ -144,19 +144,19 @@ def test_deviation_and_time_of_zero_pass_everything() -> None:
 
 
 def an_hour_of_the_air(seed: int) -> tuple[list[Message], list[Message]]:
-    """Twenty access points by three sensors, signals that waver: beacons, and those that change."""
+    """Ten access points by three sensors, signals that waver: all beacons, and those that change."""
     draw = random.Random(seed)
     beacons, changes = [], []
-    for number in range(20):
+    for number in range(10):
         says: dict[str, Any] = {"ssid": f"net{number}", "bss_channel": 1, "security": "WPA2"}
-        for tick in range(3000):
-            at, new = tick * 0.6 + number / 100, tick > 0 and draw.random() < 0.001
+        for tick in range(1500):
+            at, new = tick * 2.4 + number / 100, tick > 0 and draw.random() < 0.002
             if new:
                 key = draw.choice(["ssid", "bss_channel", "security"])
                 says[key] = f"{key}{tick}" if key != "bss_channel" else says[key] + 1
             for sensor, far in (("hall", -50), ("study", -60), ("attic", -75)):
                 signal = round(draw.gauss(far, 3))
-                message = beacon(at, **says, ta=f"{A[:-2]}{number:02x}", sensor=sensor)
+                message = beacon(at, **says, ta=f"{A[:-1]}{number}", sensor=sensor)
                 message.update(signal_dbm=signal, seq=tick % 4096, tsf=tick)
                 beacons.append(message)
                 if new and sensor == "hall":
@@ -171,7 +171,7 @@ def test_on_ordinary_air_less_than_a_twentieth_passes_and_no_change_is_lost() ->
     seen = {(m["ta"], m["timestamp"], m["ssid"], m["bss_channel"], m["security"]) for m in out}
     for m in changes:
         assert (m["ta"], m["timestamp"], m["ssid"], m["bss_channel"], m["security"]) in seen
-    assert len(changes) > 40
+    assert len(changes) > 20
     assert len(out) < 0.05 * transmissions
 
 
