@@ -20,12 +20,14 @@ from datastalker.text import printable
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:run_command", "Run a pipeline in this process, no broker needed."),
+    "capture": ("capture:capture_command", "Capture, and publish to Kafka: a sensor node."),
     "check": ("check:check_command", "Check a configuration: every mistake at once."),
     "stages": ("stages:stages_command", "List stages, or explain one."),
     "schema": ("schema:schema_command", "Print the JSON Schema of configurations, for editors."),
     "new-stage": ("new_stage:new_stage_command", "Write a working stage of your own, with a test."),
     "report": ("report:report_command", "Show what CSV files tell: networks, devices, who came."),
     "simulate": ("simulate:simulate_command", "Make captures of a simulated air, and the truth."),
+    "topics": ("topics:topics_command", "Show, and make, the Kafka topics a configuration needs."),
     "oui": ("oui:oui_command", "Look vendors up; update the registry from a file."),
 }
 
@@ -77,7 +79,11 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
     One YAML file describes the pipeline: a source, stages, sinks.
     """
     # `stalk -c FILE check` means the same as `stalk check -c FILE`.
-    ctx.default_map = {"run": {"config": config}, "check": {"path": config}}
+    ctx.default_map = {
+        "run": {"config": config},
+        "check": {"path": config},
+        "topics": {"plan": {"path": config}, "apply": {"path": config}},
+    }
     if version:
         click.echo(f"DataStalker {__version__}\nLicense: MIT")
         ctx.exit(0)

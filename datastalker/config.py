@@ -20,7 +20,7 @@ from datastalker.pipeline import Entry, Pipeline
 from datastalker.stage import REGISTRY, Component, Sink, SourceStage, Stage
 from datastalker.state import MAX_ENTRIES, State
 from datastalker.stats import Stats
-from datastalker.topics import FRAME, KAFKA, TOPIC
+from datastalker.topics import FRAME, KAFKA, TOPIC, check_kafka
 from datastalker.yamlfile import Document
 
 CUT = "topic"
@@ -189,6 +189,18 @@ def _build(config: Config, steps: list[Step]) -> Pipeline:
     return Pipeline(entries, source, stats)
 
 
+def build_sink(config: Config, step: Step, stats: Stats) -> Sink:
+    """One sink alone, for a process of its own. Raises ConfigError."""
+    added: list[Field] = []
+    for before in config.steps[: config.steps.index(step)]:
+        if before.cls is not None and not issubclass(before.cls, SourceStage):
+            added += _make(before, config, stats).adds()
+    sink = _bind(_make(step, config, stats), step, config, stats)
+    assert isinstance(sink, Sink)
+    sink.added = tuple(added)
+    return sink
+
+
 def _make(step: Step, config: Config, stats: Stats) -> Component:
     """The component of a step; what its constructor raises is a mistake at the step's place."""
     assert step.cls is not None
@@ -274,7 +286,9 @@ class _Checker:
             segments.check(self.config, self.report)
 
     def _broker(self, settings: dict[str, Any]) -> None:
-        complete(KAFKA, settings["kafka"], ("kafka",), self.report)
+        kafka = complete(KAFKA, settings["kafka"], ("kafka",), self.report)
+        for setting, text in check_kafka(kafka):
+            self.report(("kafka", setting), text)
         for name, given in settings["topics"].items():
             complete(TOPIC, given, ("topics", name), self.report)
         complete(AGENT, settings["agent"], ("agent",), self.report)

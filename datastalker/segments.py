@@ -6,8 +6,9 @@ a process of its own. A file without a cut is one segment, for one process.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from datastalker.options import Report
@@ -16,6 +17,8 @@ from datastalker.topics import FRAME, SENSOR, TopicPlan, plan_topic
 
 if TYPE_CHECKING:
     from datastalker.config import Config, Step
+
+_TOPIC_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
 
 
 @dataclass
@@ -64,15 +67,41 @@ def dead_letters_topic(config: Config) -> TopicPlan:
     return _plan(config, f"{config.settings['name']}.dead-letters", ("dead_letter",))
 
 
+def changelog_topic(config: Config, segment: Segment) -> TopicPlan:
+    """Where Faust keeps the state of a worker's stages: its own name for the table `state`.
+
+    It has as many partitions as what the worker reads: Faust refuses any other number.
+    """
+    plan = _plan(config, f"{segment.name}-state-changelog", ("state",))
+    partitions = max(source.partitions for source in segment.source.values())
+    # Only a segment that is full is compacted, and a worker that starts reads what is there
+    settings = {"segment.bytes": str(32 << 20)}
+    return replace(plan, partitions=partitions, compact=True, retention_ms=-1, settings=settings)
+
+
+def segment_topics(config: Config, segment: Segment) -> list[TopicPlan]:
+    """The topics without which a segment can't start, each once."""
+    plans = [*segment.source.values(), *segment.target.values()]
+    if segment.role == "capture":
+        plans.append(sensors_topic(config))
+    if segment.source:
+        plans.append(dead_letters_topic(config))
+    if segment.role == "worker":
+        plans.append(changelog_topic(config, segment))
+    return list({plan.name: plan for plan in plans}.values())
+
+
 def topic_plans(config: Config) -> list[TopicPlan]:
     """Every topic that the configuration needs, each once, in the order of the pipeline."""
     plans: dict[str, TopicPlan] = {}
-    for segment in segments(config):
+    cut = segments(config)
+    for segment in cut:
         for plan in segment.target.values():
             plans.setdefault(plan.name, plan)
-    if plans:
-        for plan in (sensors_topic(config), dead_letters_topic(config)):
-            plans.setdefault(plan.name, plan)
+    for segment in cut:
+        if segment.source or segment.target:
+            for plan in segment_topics(config, segment):
+                plans.setdefault(plan.name, plan)
     return list(plans.values())
 
 
@@ -95,6 +124,7 @@ def check(config: Config, report: Report) -> None:
         return
     for step in cuts:
         _check_cut(step, report)
+    _check_names(config, cuts, report)
     for segment in segments(config):
         emitted: dict[str, str] = {}
         for step in segment.steps:
@@ -116,10 +146,35 @@ def _check_cut(step: Step, report: Report) -> None:
             report(
                 step.path, f"topic '{name}' can't carry frames and other types: give each its own"
             )
-        if not name or len(name) > 249 or not all(c.isalnum() or c in "._-" for c in name):
+        if not _TOPIC_NAME.fullmatch(name):
             report(
                 step.path, f"'{name}' can't be a topic's name: letters, digits, '.', '_' and '-'"
             )
+
+
+def _check_names(config: Config, cuts: list[Step], report: Report) -> None:
+    name = config.settings["name"]
+    if not _TOPIC_NAME.fullmatch(name):
+        report(
+            ("name",),
+            f"'{name}' can't begin the names of topics ('{name}.dead-letters') and consumer groups: "
+            "letters, digits, '.', '_' and '-'",
+        )
+    carried: dict[str, Step] = {}
+    for step in cuts:
+        for kind, topic in (step.topics or {}).items():
+            if carried.setdefault(topic, step) is not step:
+                report(
+                    step.path,
+                    f"topic '{topic}' stands higher up already: messages would go round for ever; "
+                    "give this cut one of its own",
+                )
+            if kind == FRAME and config.topic(topic)["compact"]:
+                report(
+                    ("topics", topic, "compact"),
+                    f"topic '{topic}' carries frames, and a compacted topic would keep only the last "
+                    "of each key; remove 'compact', or set retention_hours",
+                )
 
 
 def _check_types(

@@ -6,6 +6,7 @@ transmitter by default); every other type travels one record a message, by its o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,11 +17,21 @@ SENSOR = "sensor"
 """Type of the status messages that agents send of themselves."""
 
 
+def _addresses(value: str) -> str | None:
+    for address in value.split(","):
+        host, _, port = address.strip().rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            return f"must be host:port, several with commas between, not '{value}'"
+    return None
+
+
 class KafkaSettings:
     """`kafka:` in the configuration. Not used by a run in one process."""
 
     bootstrap_servers: str = option(
-        "localhost:9092", "where the brokers are: host:port, several with commas between"
+        "localhost:9092",
+        "where the brokers are: host:port, several with commas between",
+        check=_addresses,
     )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = option(
         "PLAINTEXT", "how to speak to them"
@@ -56,6 +67,21 @@ class TopicSettings:
 KAFKA: dict[str, Option] = options_of(KafkaSettings) or {}
 TOPIC: dict[str, Option] = options_of(TopicSettings) or {}
 
+
+def check_kafka(kafka: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with the settings of `kafka:` together: the setting, and what to do."""
+    if kafka["security_protocol"].startswith("SASL"):
+        for name in ("sasl_username", "sasl_password"):
+            if not kafka[name]:
+                text = f"security_protocol {kafka['security_protocol']} needs '{name}'; give it"
+                yield name, text
+    if (kafka["ssl_certificate"] is None) != (kafka["ssl_key"] is None):
+        given, other = "ssl_certificate", "ssl_key"
+        if kafka[given] is None:
+            given, other = other, given
+        yield given, f"'{given}' is of use with '{other}' only; give both"
+
+
 COMPACTED = ("presence", SENSOR)
 """Types of which the latest message of a key is a state that makes sense by itself."""
 
@@ -72,6 +98,7 @@ class TopicPlan:
     compact: bool
     retention_ms: int
     settings: dict[str, str] = field(default_factory=dict, hash=False)
+    """Of the broker's settings of a topic, those beside `compact` and `retention_ms`."""
 
     @property
     def frames(self) -> bool:
@@ -81,7 +108,11 @@ class TopicPlan:
     def config(self) -> dict[str, str]:
         """The broker's settings of the topic that this plan cares for."""
         policy = "compact" if self.compact else "delete"
-        return {"cleanup.policy": policy, "retention.ms": str(self.retention_ms)}
+        return {
+            "cleanup.policy": policy,
+            "retention.ms": str(self.retention_ms),
+            **self.settings,
+        }
 
 
 def plan_topic(
@@ -108,6 +139,7 @@ def client_settings(kafka: dict[str, Any]) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "bootstrap.servers": kafka["bootstrap_servers"],
         "security.protocol": kafka["security_protocol"],
+        "allow.auto.create.topics": False,  # a name misspelt is an error, not a topic
     }
     if kafka["security_protocol"].startswith("SASL"):
         settings["sasl.mechanism"] = kafka["sasl_mechanism"]
@@ -142,3 +174,27 @@ def murmur2(data: bytes) -> int:
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition that Kafka's default partitioner gives a key."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def partition_field(key: str) -> Callable[[Mapping[str, Any]], Any]:
+    """Gives the value by which a frame's partition is told where a topic has that key.
+
+    A frame without a transmitter goes by its receiver: an ACK meets whom it answers.
+    """
+    if key == "ta":
+        return lambda message: message.get("ta") or message.get("ra")
+    return lambda message: message.get(key)
+
+
+def partition_of_value(value: Any, partitions: int) -> int:
+    """The partition of frames with that value of the key: by an address's 6 bytes, else by the
+    text; 0 for frames without."""
+    if value is None:
+        return 0
+    text = str(value)
+    if len(text) == 17 and text[2::3] == ":::::":
+        try:
+            return partition_of(bytes.fromhex(text.replace(":", "")), partitions)
+        except ValueError:
+            pass
+    return partition_of(text.encode("utf-8", "replace"), partitions)
