@@ -67,6 +67,8 @@ class Pipeline:
         self.source_stats = StageStats(source.name if source else "")
         self.now = self._before = 0
         self.stop_reason: str | None = None
+        self.on_failure: Callable[[str, Exception, list[Message]], None] | None = None
+        """Called with a stage's name, what it raised and the messages that were lost by it."""
 
     @staticmethod
     def register_stage(name: str) -> Callable[[AnyComponent], AnyComponent]:
@@ -136,13 +138,17 @@ class Pipeline:
             if batches is not None and hasattr(batches, "close"):
                 batches.close()
 
-    def feed(self, batch: list[Message]) -> list[Message]:
+    def feed(self, batch: list[Message], *, now: int | None = None) -> list[Message]:
         """Run a batch through all stages, then tell them how late it is by the data.
 
         Gives what comes out at the end. Where a batch ends decides when a stage notices that time
         has passed, never what it says of it. An exception in a stage loses one message, counted
-        and shown once; a sink's goes to the caller.
+        and shown once; a sink's goes to the caller. `now`: what time it is, if not the greatest
+        timestamp in the batch (those of a sensor whose clock is wrong don't count).
         """
+        if now is not None:
+            self._before, self.now = self.now, max(self.now, now)
+            return self._through(0, batch, ticking=True)
         times = map(itemgetter("timestamp"), batch)
         try:
             latest = max(times, default=0) + 0  # a TypeError for what is no number
@@ -253,7 +259,7 @@ class Pipeline:
             return stop.passed
         except Exception as error:
             entry.stats.errors += len(messages)
-            self._report(entry, error, messages[0] if messages else None)
+            self._report(entry, error, messages)
             return []
         entry.stats.dropped += max(0, len(messages) - len(out))
         return out
@@ -303,7 +309,7 @@ class Pipeline:
                 break
             except Exception as error:
                 entry.stats.errors += 1
-                self._report(entry, error, message)
+                self._report(entry, error, [message])
         entry.stats.dropped += dropped
         return out
 
@@ -318,7 +324,7 @@ class Pipeline:
             return stop.passed
         except Exception as error:
             entry.stats.errors += 1
-            self._report(entry, error, None)
+            self._report(entry, error, [])
         return []
 
     def _end(self, stop: StopPipeline, seen: list[Message]) -> None:
@@ -326,19 +332,22 @@ class Pipeline:
         self.now = max(self._before, *(m.get("timestamp") or 0 for m in seen), 0)
         self.stop(stop.reason)
 
-    def _report(self, entry: Entry, error: Exception, message: Message | None) -> None:
+    def _report(self, entry: Entry, error: Exception, messages: list[Message]) -> None:
         """Show an exception once for each place it comes from; the counts tell how often."""
         if isinstance(error, DataStalkerError):
             raise error
         if isinstance(error, BrokenPipeError):  # `stalk run … | head`: who reads has had enough
             self.stop("nobody reads the output any more")
             return
+        if self.on_failure is not None:
+            self.on_failure(entry.stats.name, error, messages)
         frames = traceback.extract_tb(error.__traceback__)
         place = (type(error), *((f.filename, f.lineno) for f in frames[-1:]))
         if place in entry.reported:
             return
         entry.reported.add(place)
-        _show(f"stage {entry.stats.name} failed; shown once, counted in its errors", error, message)
+        first = messages[0] if messages else None
+        _show(f"stage {entry.stats.name} failed; shown once, counted in its errors", error, first)
 
 
 def _show(what: str, error: Exception, message: Message | None = None) -> None:

@@ -119,9 +119,21 @@ class Stage(Component):
         """The input has ended: give what is still held."""
         return ()
 
+    def restored(self) -> None:
+        """The state holds what it held before a restart: make anew what only follows from it."""
+
 
 class SourceStage(Component):
-    """Where messages come from: the first entry of a pipeline."""
+    """Where messages come from: the first entry of a pipeline.
+
+    A runner looks at `live` and `paced` after each batch.
+    """
+
+    live: bool = False
+    """It can't be held back: what happens while nobody takes its messages is lost."""
+    paced: bool = True
+    """Messages come at a pace of their own, so nobody should wait for many of them to come
+    together; False: as fast as they are taken."""
 
     def run(self) -> Iterator[list[Message]]:
         """Yield lists of messages.

@@ -126,6 +126,11 @@ class Dedupe(Stage):
     def flush(self) -> Iterable[Message]:
         return self.tick(NEVER)
 
+    def restored(self) -> None:
+        if self.mode == "merge":
+            held = ((held[4], key) for key, held in self.state.items())
+            self.order = deque(sorted(held, key=itemgetter(0)))
+
     def adds(self) -> list[Field]:
         if self.mode == "first":
             return [Field("copies_dropped", "integer", "copies of its frames dropped before it")]
