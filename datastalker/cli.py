@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:run_command", "Run a pipeline in this process, no broker needed."),
     "capture": ("capture:capture_command", "Capture, and publish to Kafka: a sensor node."),
     "check": ("check:check_command", "Check a configuration: every mistake at once."),
+    "sink": ("sink:sink_command", "Store what comes over Kafka: one sink as its own process."),
     "stages": ("stages:stages_command", "List stages, or explain one."),
     "schema": ("schema:schema_command", "Print the JSON Schema of configurations, for editors."),
     "new-stage": ("new_stage:new_stage_command", "Write a working stage of your own, with a test."),
@@ -82,6 +83,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
     ctx.default_map = {
         "run": {"config": config},
         "check": {"path": config},
+        "sink": {"path": config},
         "topics": {"plan": {"path": config}, "apply": {"path": config}},
     }
     if version:

@@ -21,6 +21,7 @@ from datastalker.stage import REGISTRY, Component, Sink, SourceStage, Stage
 from datastalker.state import MAX_ENTRIES, State
 from datastalker.stats import Stats
 from datastalker.topics import FRAME, KAFKA, TOPIC, check_kafka
+from datastalker.worker_settings import WORKERS
 from datastalker.yamlfile import Document
 
 CUT = "topic"
@@ -59,6 +60,11 @@ class Settings:
         {},
         "of capture agents: batch_frames, linger_ms, heartbeat_seconds, status_seconds, "
         "delivery_timeout_seconds, queue_mb",
+    )
+    workers: dict = option(  # type: ignore[type-arg]
+        {},
+        "of workers: segments, session_timeout_seconds, instance_id, recovery_seconds, "
+        "stall_seconds, http_host, http_port",
     )
 
 
@@ -112,6 +118,11 @@ class Config:
     def agent(self) -> dict[str, Any]:
         """The settings under `agent:`, completed with the defaults."""
         return complete(AGENT, self.settings["agent"], ("agent",), _known)
+
+    @property
+    def workers(self) -> dict[str, Any]:
+        """The settings under `workers:`, completed with the defaults."""
+        return complete(WORKERS, self.settings["workers"], ("workers",), _known)
 
     @property
     def sensor(self) -> str:
@@ -292,6 +303,7 @@ class _Checker:
         for name, given in settings["topics"].items():
             complete(TOPIC, given, ("topics", name), self.report)
         complete(AGENT, settings["agent"], ("agent",), self.report)
+        complete(WORKERS, settings["workers"], ("workers",), self.report)
 
     def _plugins(self) -> None:
         for name, cls in list(REGISTRY.items()):

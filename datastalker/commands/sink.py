@@ -1,0 +1,52 @@
+"""`stalk sink`: one sink as a process and consumer group of its own."""
+
+from __future__ import annotations
+
+import click
+
+from datastalker.commands.running import load, stop_on_signals
+from datastalker.commands.tables import table
+from datastalker.errors import DataStalkerError
+
+
+@click.command("sink")
+@click.argument("name", required=False)
+@click.option(
+    "-c", "--config", "path", default="config.yaml", show_default=True, help="The configuration file."
+)
+@click.option(
+    "--instance",
+    help="A name that this process has again when it is restarted, and no other process has: it "
+    "then gets its partitions back at once.",
+)
+@click.option("--drain", is_flag=True, help="End when all that is in the topics now is stored.")
+def sink_command(name: str | None, path: str, instance: str | None, drain: bool) -> None:
+    """Run the sink NAME of the configuration: what stands below the last topic.
+
+    NAME may be left out where there is only one. Ctrl-C or SIGTERM: what was read is stored and
+    committed first. Start as many as the topic has partitions; they share the work.
+    """
+    config = load(path)
+    try:
+        from sinks.consume import SinkRunner, find_sink
+    except ModuleNotFoundError as error:
+        raise DataStalkerError(
+            f"a sink needs a package that is not installed ({error.name}): "
+            "pip install 'datastalker[capture]'"
+        ) from error
+    step = find_sink(config, name)
+    runner = SinkRunner(config, step, instance)
+    stop_on_signals(runner.stop)
+    click.echo(
+        f"{step.label}: group {runner.group.group} reads {', '.join(runner.topics)} at "
+        f"{config.kafka['bootstrap_servers']}; Ctrl-C ends",
+        err=True,
+    )
+    try:
+        runner.run(drain)
+    finally:
+        counts = [[key, f"{value:,.0f}"] for key, value in runner.stats.get_stats().items()]
+        click.echo(table(["counter", "value"], counts), err=True)
+    if said := runner.sink.result():
+        click.echo(f"{step.label}: {said}", err=True)
+    click.echo(f"stopped: {runner.stop_reason}", err=True)
