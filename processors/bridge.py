@@ -1,0 +1,201 @@
+"""Where Faust meets stages: an agent for a segment, with a pipeline for each of its partitions.
+
+Messages of a segment are handled one after the other: outputs sent and acked, then the dead letter,
+then the block of state, then the message itself. So whatever happens, a message is either done or
+done again; what is done again is known by its block, or by the origin of its outputs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from typing import Any
+
+from datastalker.config import Config
+from datastalker.errors import DataStalkerError, RegistryError
+from datastalker.segments import Segment, changelog_topic, dead_letters_topic
+from datastalker.wire import Framing
+from processors.health import die
+from processors.outputs import Output
+from processors.partition import Partition, Record
+from processors.status import Status
+
+log = logging.getLogger("datastalker.worker")
+
+_AGAIN_SECONDS = 2.0
+_RAW: Any = {
+    "key_type": bytes,
+    "value_type": bytes,
+    "key_serializer": "raw",
+    "value_serializer": "raw",
+}
+
+
+class Bridge:
+    """Runs one segment in a Faust app."""
+
+    def __init__(
+        self, app: Any, config: Config, segment: Segment, framing: Framing, status: Status
+    ) -> None:
+        self.app, self.config, self.segment = app, config, segment
+        self.framing, self.status = framing, status
+        self.sources = {plan.name: plan for plan in segment.source.values()}
+        self.count = max(plan.partitions for plan in self.sources.values())
+        self.partitions: dict[int, Partition] = {}
+        self._in_hand: asyncio.Future[None] | None = None
+        self._topics: dict[str, Any] = {}
+        changelog = changelog_topic(config, segment)
+        self.table = app.Table(
+            changelog.name.removesuffix("-changelog").removeprefix(f"{app.conf.id}-"),
+            partitions=self.count,
+            key_type=bytes,
+            value_type=bytes,
+            changelog_topic=app.topic(
+                changelog.name, partitions=self.count, compacting=True, deleting=False, **_RAW
+            ),
+        )
+        source = app.topic(*self.sources, partitions=self.count, **_RAW)
+        app.agent(source, name=segment.name, concurrency=1)(self._agent)
+        app.on_partitions_revoked.connect(self._revoked, weak=False)
+        app.on_partitions_assigned.connect(self._assigned, weak=False)
+        app.on_rebalance_complete.connect(self._recovered, weak=False)
+
+    async def _agent(self, stream: Any) -> None:
+        async for event in stream.events():
+            # Faust acks an event whose agent was cancelled or raised: so it is finished in any case.
+            self._in_hand = asyncio.ensure_future(self._finish(event.message))
+            try:
+                await asyncio.shield(self._in_hand)
+            except asyncio.CancelledError:
+                await asyncio.wait([self._in_hand])
+                raise
+
+    async def _finish(self, message: Any) -> None:
+        self.status.busy += 1
+        try:
+            await self._handle(
+                Record(
+                    message.topic,
+                    message.partition,
+                    message.offset,
+                    message.key,
+                    message.value,
+                    _pairs(message.headers),
+                )
+            )
+        except Exception as error:
+            place = f"{message.topic}[{message.partition}]@{message.offset}"
+            log.exception("%s could not be finished", place)
+            die(f"{place} could not be finished: {error}")
+        finally:
+            self.status.busy -= 1
+
+    async def _handle(self, record: Record) -> None:
+        partition = self.partitions.get(record.partition) or self._make(record.partition)
+        while True:
+            try:
+                done = partition.process(record)
+                break
+            except RegistryError as error:
+                log.warning("waiting for the schema registry: %s", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+        await self._send(done.outputs)
+        if done.dead is not None:
+            topic = dead_letters_topic(self.config).name
+            value = record.value or b""
+            await self._send([Output(topic, -1, record.key, value, done.dead)])
+        if done.block is not None:
+            await self._store(record.partition, *done.block)
+        repeated = done.block is None
+        self.status.finished(self.segment.name, repeated=repeated, dead=done.dead is not None)
+        if partition.pipeline.stop_reason is not None:
+            log.warning("the worker ends in order: %s", partition.pipeline.stop_reason)
+            partition.pipeline.stop_reason = None
+            asyncio.ensure_future(self.app.stop())  # noqa: RUF006
+
+    async def _send(self, outputs: Iterable[Output]) -> None:
+        """Send, and wait until all are acked."""
+        waiting: list[Awaitable[Any]] = []
+        for output in outputs:
+            topic = self._topics.get(output.topic)
+            if topic is None:
+                topic = self._topics[output.topic] = self.app.topic(output.topic, **_RAW)
+            waiting.append(
+                await topic.send(
+                    key=output.key,
+                    value=output.value,
+                    partition=output.partition if output.partition >= 0 else None,
+                    headers=output.headers,
+                )
+            )
+        if waiting:
+            await asyncio.gather(*waiting)
+
+    async def _store(self, partition: int, slot: int, block: bytes) -> None:
+        key = b"%d/%d" % (partition, slot)
+        topic = self.table.changelog_topic
+        sent = await (await topic.send(key=key, value=block, partition=partition))
+        self.table.data[key] = block
+        # Or a rebalance that leaves us the partition would read again all that we wrote ourselves.
+        offsets = self.app.tables.recovery.active_offsets
+        if offsets.get(sent.topic_partition) is not None:
+            offsets[sent.topic_partition] = max(offsets[sent.topic_partition], sent.offset)
+
+    def _make(self, number: int) -> Partition:
+        """The pipeline of a partition, with the state that is stored."""
+
+        def blocks() -> Iterable[bytes]:
+            begin = b"%d/" % number
+            return [bytes(v) for k, v in self.table.data.items() if k.startswith(begin)]
+
+        partition = Partition(self.config, self.segment, number, self.framing, blocks)
+        self.partitions[number] = partition
+        self.status.partitions[self.segment.name, number] = partition
+        return partition
+
+    async def _revoked(self, _: Any, revoked: Iterable[Any], **__: Any) -> None:
+        """Finish what is in hand before another worker gets it; then drop all pipelines."""
+        if self._in_hand is not None and not self._in_hand.done():
+            seconds = self.app.conf.broker_session_timeout
+            _done, late = await asyncio.wait([self._in_hand], timeout=seconds)
+            if late:
+                die(f"{self.segment.name}: a batch was not finished when partitions were moved")
+        self.partitions.clear()
+        self.status.give_up(self.segment.name)
+
+    async def _assigned(self, _: Any, assigned: Iterable[Any], **__: Any) -> None:
+        mine = {b"%d" % tp.partition for tp in assigned if tp.topic in self.sources}
+        for key in [key for key in self.table.data if key.partition(b"/")[0] not in mine]:
+            del self.table.data[key]
+
+    async def _recovered(self, *_: Any, **__: Any) -> None:
+        """State was read: make the pipelines of what is assigned now."""
+        try:
+            self.partitions.clear()
+            self.status.give_up(self.segment.name)
+            for number in sorted({tp.partition for tp in self.assigned()}):
+                self._make(number)
+        except DataStalkerError as error:
+            die(f"{self.segment.name}: {error}")
+
+    def assigned(self) -> list[Any]:
+        """The partitions of the segment's sources that this worker has."""
+        return [tp for tp in self.app.consumer.assignment() if tp.topic in self.sources]
+
+    async def measure(self) -> None:
+        """Note how many messages wait."""
+        consumer, mine = self.app.consumer, self.assigned()
+        if not mine:
+            return
+        ends = await consumer.highwaters(*mine)
+        begins = await consumer.earliest_offsets(*mine)
+        for tp in mine:
+            partition = self.partitions.get(tp.partition)
+            done = partition.offsets.get(tp.topic, -1) + 1 if partition is not None else 0
+            waiting = max(0, (ends.get(tp) or 0) - max(done, begins.get(tp) or 0))
+            self.status.lag[self.segment.name, tp.topic, tp.partition] = waiting
+
+
+def _pairs(headers: Any) -> list[tuple[str, bytes]]:
+    return list(headers.items() if hasattr(headers, "items") else headers or ())

@@ -1,0 +1,262 @@
+"""One partition of a segment: Kafka messages in, Kafka messages and a block of state out.
+
+Nothing here knows Faust or a broker: what is to be sent and stored is given to who asked, who sends
+and stores it in this order: outputs, dead letter, block. What is done again before its block was
+stored gives the same outputs with the same origins, which consumers drop; after, it is skipped.
+
+An exception in a stage is tried again once from the state before the batch, unless the same place
+failed twice already; then its message is lost from the batch, and the batch goes to the dead
+letters as it came, with the ids of what was lost. What fails as a whole changes no state.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from datastalker import dead_letter
+from datastalker.config import Config, build_segment
+from datastalker.delivery import Origin, Seen
+from datastalker.errors import RegistryError, WireError
+from datastalker.message import Message
+from datastalker.segments import Segment
+from datastalker.stage import Stage
+from datastalker.state import Journal
+from datastalker.stats import StageStats
+from datastalker.text import one_line
+from datastalker.topics import FRAME
+from datastalker.wire import BatchDecoder, Framing, decode_event
+from processors.outputs import Head, Output, Outputs
+from processors.store import Ring
+
+log = logging.getLogger("datastalker.worker")
+
+_WRONG_CLOCK_MS = 3_600_000
+"""A sensor whose clock is so far off does not say what time it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A Kafka message that came in."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+@dataclass(slots=True)
+class Done:
+    """What a message came to. `block`: slot and bytes; None: it was seen before, or holds nothing."""
+
+    outputs: list[Output] = field(default_factory=list)
+    dead: list[tuple[str, bytes]] | None = None
+    block: tuple[int, bytes] | None = None
+
+
+@dataclass(slots=True)
+class _Input:
+    head: Head
+    messages: list[Message]
+    now: int
+    fresh: bool = True
+
+
+@dataclass(slots=True)
+class _Failure:
+    who: str
+    error: Exception
+    ids: list[str]
+
+    @property
+    def place(self) -> tuple[object, ...]:
+        frames = traceback.extract_tb(self.error.__traceback__)
+        return self.who, type(self.error), *((f.filename, f.lineno) for f in frames[-1:])
+
+
+class Partition:
+    """The pipeline of one partition with its state."""
+
+    def __init__(
+        self,
+        config: Config,
+        segment: Segment,
+        number: int,
+        framing: Framing,
+        blocks: Callable[[], Iterable[bytes]],
+    ) -> None:
+        """`blocks` gives those that are stored. Raises ConfigError, RegistryError, and
+        DataStalkerError where a block is damaged."""
+        self.segment, self.number = segment, number
+        self.pipeline = build_segment(config, segment)
+        self.pipeline.on_failure = self._failed
+        self._blocks = blocks
+        self._framing, self._decoder = framing, BatchDecoder(framing)
+        self._outputs = Outputs(segment, framing)
+        self._frame_topics = {p.name for k, p in segment.source.items() if k == FRAME}
+        self._failures: list[_Failure] = []
+        self._hopeless: set[tuple[object, ...]] = set()
+        self._told = 0
+        self.states: dict[str, Journal] = {}
+        for entry in self.pipeline.entries:
+            state = Journal(config.settings["state_max_entries"])
+            self.states[entry.stats.name] = entry.component.state = state
+        self._ring = Ring()
+        self._restore()
+
+    @property
+    def stage_stats(self) -> list[StageStats]:
+        return self.pipeline.all_stats()
+
+    def _restore(self) -> None:
+        """Back to what was with the last block that is stored."""
+        head = self._ring.restore(self._blocks(), self.states)
+        self.pipeline.now = head.get("now", 0)
+        self._beat = -1  # the time that was handed on by a heartbeat
+        self.offsets: dict[str, int] = dict(head.get("offsets", {}))
+        """By topic: of the last message that is done with."""
+        self.seen = {topic: Seen(data) for topic, data in head.get("seen", {}).items()}
+        for entry in self.pipeline.entries:
+            if isinstance(entry.component, Stage):
+                entry.component.restored()
+
+    def process(self, record: Record) -> Done:
+        """Run a message through the stages.
+
+        Raises RegistryError while the registry isn't there: nothing has changed, try again.
+        """
+        if record.offset <= self.offsets.get(record.topic, -1) or record.value is None:
+            return self._pass(record)
+        counted = self._counts()
+        for attempt in (1, 2):
+            self._failures.clear()
+            try:
+                outputs = self._run(record)
+                if outputs is None:
+                    return self._pass(record)
+                places = {failure.place for failure in self._failures}
+                if attempt == 2 or places <= self._hopeless:
+                    self._hopeless |= places
+                    dead = self._dead(record) if self._failures else None
+                    return Done(outputs, dead, self._block(record))
+            except RegistryError as error:
+                if error.retriable:
+                    self._undo(counted)
+                    raise
+                self._fail("decode", error)
+            except WireError as error:
+                self._fail("decode", error)
+                break
+            except Exception as error:
+                self._fail(self.segment.name, error)
+            if attempt == 1:
+                self._undo(counted)
+        self._undo(counted)
+        return Done([], self._dead(record), self._block(record))
+
+    def _pass(self, record: Record) -> Done:
+        self.offsets[record.topic] = max(record.offset, self.offsets.get(record.topic, -1))
+        return Done()
+
+    def _run(self, record: Record) -> list[Output] | None:
+        """What is to be sent; None: it was seen before."""
+        given = self._decode(record)
+        if not given.fresh:
+            return None
+        pipeline = self.pipeline
+        offset = given.head.clock_offset_ms
+        if offset is not None and abs(offset) > _WRONG_CLOCK_MS:
+            out = pipeline.feed(given.messages, now=pipeline.now)
+        else:
+            out = pipeline.feed(given.messages) if given.messages else []
+            out += pipeline.tick(given.now)
+        later = sum(entry.delay for entry in pipeline.entries)
+        now = max(0, pipeline.now - later)
+        if given.head.heartbeat:  # every agent sends them: only what tells something new goes on
+            given.head.heartbeat = now > self._beat
+            self._beat = max(now, self._beat)
+        return self._outputs.encode(out, given.head, now, self._unwritable)
+
+    def _decode(self, record: Record) -> _Input:
+        assert record.value is not None
+        made = Origin.from_headers(record.headers)
+        here = Origin(record.topic, record.partition, record.offset)
+        seen = self.seen.setdefault(record.topic, Seen())
+        if record.topic in self._frame_topics:
+            batch = self._decoder.decode(record.value)
+            head = Head(here, batch.sent_at, batch.clock_offset_ms, not batch.messages)
+            given = _Input(head, batch.messages, batch.now)
+            if made is None and batch.session:
+                given.fresh = seen.batch(batch.session, batch.sequence)
+        else:
+            message = decode_event(record.value, self._framing)
+            given = _Input(Head(here, 0, None, False), [message], 0)
+        if made is not None:
+            given.fresh = seen.origin(made)
+        return given
+
+    def _block(self, record: Record) -> tuple[int, bytes]:
+        offsets = {**self.offsets, record.topic: record.offset}
+        seen = {topic: seen.to_data() for topic, seen in self.seen.items()}
+        head = {"offsets": offsets, "seen": seen, "now": self.pipeline.now}
+        block = self._ring.block(self.states, head)
+        self.offsets = offsets
+        return block
+
+    def _failed(self, who: str, error: Exception, messages: list[Message]) -> None:
+        ids = [str(message.get("id")) for message in messages if message.get("id") is not None]
+        self._failures.append(_Failure(who, error, ids))
+
+    def _unwritable(self, message: Message, error: WireError) -> None:
+        self._failed("topic", error, [message])
+
+    def _fail(self, who: str, error: Exception) -> None:
+        """The whole message failed."""
+        self._failures[:] = [_Failure(who, error, [])]
+
+    def _dead(self, record: Record) -> list[tuple[str, bytes]]:
+        """The headers of the dead letter."""
+        first = self._failures[0]
+        named = isinstance(first.error, WireError)
+        reason = str(first.error) if named else f"{type(first.error).__name__}: {first.error}"
+        level = logging.WARNING if self._told < 10 else logging.DEBUG
+        self._told += 1
+        place = f"{record.topic}[{record.partition}]@{record.offset}"
+        log.log(level, "%s goes to the dead letters: %s: %s", place, first.who, one_line(reason))
+        return dead_letter.headers(
+            record.headers,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            who=first.who,
+            reason=reason,
+            time=int(time.time() * 1e6),
+            traceback="".join(traceback.format_exception(first.error)),
+            ids=[one for failure in self._failures for one in failure.ids],
+        )
+
+    def _counts(self) -> tuple[list[tuple[Any, ...]], dict[str, float]]:
+        counts = [
+            tuple(getattr(entry.stats, f.name) for f in _COUNTS) for entry in self.pipeline.entries
+        ]
+        return counts, self.pipeline.stats.get_stats()
+
+    def _undo(self, counted: tuple[list[tuple[Any, ...]], dict[str, float]]) -> None:
+        """As if the message had never come; `counted`: what was counted before it."""
+        self._restore()
+        self.pipeline.stop_reason = None
+        for entry, values in zip(self.pipeline.entries, counted[0], strict=True):
+            for f, value in zip(_COUNTS, values, strict=True):
+                setattr(entry.stats, f.name, value)
+        stats = self.pipeline.stats
+        for name in stats.get_stats():
+            stats.set(name, counted[1].get(name, 0))
+
+
+_COUNTS = [f for f in fields(StageStats) if f.name != "name"]

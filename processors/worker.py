@@ -1,0 +1,211 @@
+"""The Faust app: made from the YAML when Faust asks for it, checked against the broker at its start."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import ssl
+import sys
+from collections.abc import Mapping
+from time import monotonic
+from typing import Any, NoReturn
+
+import faust
+
+from datastalker import broker, segments
+from datastalker import config as configuration
+from datastalker.config import Config
+from datastalker.errors import ConfigError, DataStalkerError, Problem
+from datastalker.segments import Segment
+from datastalker.text import printable
+from datastalker.topics import TopicPlan
+from datastalker.wire import framing_of
+from processors import health
+from processors.bridge import Bridge
+from processors.status import RECOVERING, RUNNING, Status
+
+log = logging.getLogger("datastalker.worker")
+
+CONFIG, SEGMENT = "DATASTALKER_CONFIG", "DATASTALKER_SEGMENT"
+"""Environment: the configuration file; the names of the segments to run, with commas between."""
+
+_MEASURE_SECONDS = 2.0
+_SHOW_SECONDS = 5.0
+
+
+class WorkerApp(faust.App):
+    """A Faust app that runs segments."""
+
+    config: Config
+    status: Status
+    plans: list[TopicPlan]
+
+    def _create_directories(self) -> None:
+        """Nothing is kept on disk."""
+
+    async def on_first_start(self) -> None:
+        """Refuse what would hang later: the broker away, a topic missing."""
+        workers = self.config.workers
+        try:
+            with broker.connect(self.config) as found:
+                found.require(self.plans)
+            if workers["http_port"] is not None:
+                health.serve(self.status, workers["http_host"], workers["http_port"])
+        except DataStalkerError as error:
+            _refuse(error, at_once=True)
+        health.watch(self.status, health.die)
+        await super().on_first_start()
+
+
+def app_from_environment(environment: Mapping[str, str] = os.environ) -> faust.App:
+    """The app that `faust -A processors` runs. What is wrong is shown as sentences, and ends it."""
+    try:
+        return make_app(
+            configuration.load(environment.get(CONFIG) or "config.yaml"),
+            [name.strip() for name in environment.get(SEGMENT, "").split(",") if name.strip()],
+        )
+    except DataStalkerError as error:
+        _refuse(error)
+
+
+def make_app(config: Config, names: list[str] | None = None) -> faust.App:
+    """An app that runs the segments of these names, or those that the configuration says.
+
+    Raises ConfigError.
+    """
+    if config.errors:
+        raise ConfigError(config.errors)
+    for problem in config.problems:
+        print(problem, file=sys.stderr)
+    chosen = choose(config, names)
+    kafka, workers = config.kafka, config.workers
+    session = workers["session_timeout_seconds"]
+    compression = kafka["compression"]
+    app = WorkerApp(
+        app_id(config, chosen),
+        broker=[f"kafka://{one.strip()}" for one in kafka["bootstrap_servers"].split(",")],
+        broker_credentials=_credentials(kafka),
+        broker_session_timeout=session,
+        broker_heartbeat_interval=session / 4,
+        broker_rebalance_timeout=max(session, 30.0),
+        consumer_group_instance_id=workers["instance_id"],
+        consumer_max_fetch_size=8 << 20,
+        producer_compression_type=None if compression == "none" else compression,
+        producer_max_request_size=8 << 20,
+        store="memory://",
+        table_standby_replicas=0,
+        stream_recovery_delay=0.0,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        logging_config=_logging(config),
+    )
+    app.config, app.status = config, Status(workers["stall_seconds"], workers["recovery_seconds"])
+    app.plans = [plan for segment in chosen for plan in segments.segment_topics(config, segment)]
+    framing = framing_of(config.settings.get("schema_registry"))
+    bridges = [Bridge(app, config, segment, framing, app.status) for segment in chosen]
+    app.task(_keep_time(app, bridges))
+    return app
+
+
+def choose(config: Config, names: list[str] | None = None) -> list[Segment]:
+    """The segments that a worker runs. Raises ConfigError."""
+    workers = [s for s in segments.segments(config) if s.role == "worker"]
+    names = names or config.workers["segments"]
+    chosen = [segment for segment in workers if not names or segment.name in names]
+    known = ", ".join(segment.name for segment in workers)
+    wrong = [name for name in names if name not in {segment.name for segment in chosen}]
+    problems = [f"no worker runs a segment '{name}'; there are: {known}" for name in wrong]
+    if not workers:
+        problems = ["nothing stands between two topics, so there is nothing for workers to run"]
+    for segment in chosen:
+        if len({plan.partitions for plan in segment.source.values()}) > 1:
+            problems.append(
+                f"the topics that segment '{segment.name}' reads have different numbers of "
+                "partitions; a worker needs the same for all: see 'topics'"
+            )
+    if problems:
+        raise ConfigError([Problem(config.file, 0, 0, text) for text in problems])
+    return chosen
+
+
+def app_id(config: Config, chosen: list[Segment]) -> str:
+    """Name of the consumer group: the segment's; of several in one worker, all their numbers."""
+    if len(chosen) == 1:
+        return chosen[0].name
+    return "-".join([config.settings["name"], *(str(segment.number) for segment in chosen)])
+
+
+def _keep_time(app: Any, bridges: list[Bridge]) -> Any:
+    status: Status = app.status
+
+    async def keep_time() -> None:
+        """Say that the event loop lives, how far recovery is, and how much waits."""
+        measured = shown = 0.0
+        while not app.should_stop:
+            await asyncio.sleep(0.5)
+            status.beat = now = monotonic()
+            status.recovery_remaining = app.tables.recovery.active_remaining_total()
+            ready = app.tables.actives_ready and not app.rebalancing
+            status.enter(RUNNING if ready else RECOVERING)
+            if not ready and now - shown > _SHOW_SECONDS:
+                shown = now
+                log.info("recovering: %d records of state remain", status.recovery_remaining)
+            if ready and now - measured > _MEASURE_SECONDS:
+                measured = now
+                for bridge in bridges:
+                    try:
+                        await asyncio.wait_for(bridge.measure(), 10)
+                    except Exception as error:  # measured again; until then what was known counts
+                        log.debug("lag can't be measured: %r", error)
+
+    return keep_time
+
+
+def _credentials(kafka: dict[str, Any]) -> Any:
+    protocol = kafka["security_protocol"]
+    if protocol == "PLAINTEXT":
+        return None
+    context = None
+    if protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=kafka["ssl_ca"])
+        if kafka["ssl_certificate"] is not None:
+            context.load_cert_chain(kafka["ssl_certificate"], kafka["ssl_key"])
+    if protocol == "SSL":
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=kafka["sasl_username"],
+        password=kafka["sasl_password"],
+        mechanism=kafka["sasl_mechanism"],
+        ssl_context=context,
+    )
+
+
+def _logging(config: Config) -> dict[str, Any]:
+    """The configuration's logging, for Faust to set up: its own log goes where ours goes."""
+    settings = config.settings
+    level = settings["log_level"].upper()
+    target = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
+    if settings["log_file"]:
+        target = {"class": "logging.FileHandler", "filename": settings["log_file"]}
+    quiet = {"level": "WARNING"} if level == "INFO" else {}
+    ours: dict[str, Any] = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+        "handlers": {"default": {**target, "formatter": "line"}},
+        "root": {"level": level, "handlers": ["default"]},
+        "loggers": {"faust": quiet, "aiokafka": quiet, "mode": quiet},
+    }
+    return {**ours, **(settings["logging"] or {})}
+
+
+def _refuse(error: DataStalkerError, *, at_once: bool = False) -> NoReturn:
+    """Show what is wrong and end; `at_once` where Faust would make a traceback of it."""
+    text = str(error) if isinstance(error, ConfigError) else f"worker: {printable(str(error))}"
+    print(text, file=sys.stderr, flush=True)
+    if at_once:
+        os._exit(error.exit_code)
+    raise SystemExit(error.exit_code)
