@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 from capture_agent.capture_file import Interface, Record
@@ -42,6 +42,7 @@ class PcapSource(SourceStage):
     )
 
     example: ClassVar[dict[str, Any]] = {"path": "captures/*.pcap"}
+    labels: Mapping[str, str] = {}  # of the sensor, set by who builds the pipeline
 
     @classmethod
     def check_config(cls, config: dict[str, object]) -> Iterable[tuple[str, str]]:
@@ -74,6 +75,7 @@ class PcapSource(SourceStage):
         live = [source for source in self._sources if source.live]
         if live and len(self._sources) > 1:
             raise InputError(f"{live[0].path} is a live stream: it can't be merged with others")
+        self.live, self.paced = bool(live), bool(live) or self._speed != "max"
         self.stats.set("pcap/files", len(self._sources))
         batches = self._live(live[0]) if live else self._files()
         if self._speed == "max":
@@ -109,7 +111,12 @@ class PcapSource(SourceStage):
     ) -> list[Message]:
         parser = self._parsers.get((source, interface))
         if parser is None:
-            template = {"sensor": self._sensor or source.sensor, "file": source.name}
+            template: dict[str, Any] = {
+                "sensor": self._sensor or source.sensor,
+                "file": source.name,
+            }
+            if self.labels:
+                template["labels"] = self.labels
             if interface.name is not None:
                 template["interface"] = interface.name
             parser = self._parsers[source, interface] = FrameParser(

@@ -83,6 +83,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
     ctx.default_map = {
         "run": {"config": config},
         "check": {"path": config},
+        "capture": {"config": config},
         "sink": {"path": config},
         "topics": {"plan": {"path": config}, "apply": {"path": config}},
     }

@@ -1,0 +1,158 @@
+"""The outbox: takes encoded messages, and tells of each what became of it.
+
+Here is where an agent's disk spool will stand: in front of Kafka, with the same three calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from datastalker.broker_faults import Faults
+from datastalker.errors import BrokerError, OutputError
+from datastalker.topics import client_settings
+
+GIVEN_UP = "not_delivered"
+"""Of a parcel that still waited when the agent ended."""
+TIMED_OUT = "msg_timed_out"
+"""Of one that was tried for as long as it may be; librdkafka's name."""
+
+
+@dataclass(slots=True)
+class Parcel:
+    """One Kafka message. `frames`: how many are in it; `kind`: frames, heartbeat, event, status."""
+
+    topic: str
+    partition: int
+    value: bytes
+    kind: str
+    frames: int = 0
+    key: bytes | None = None
+
+
+Told = Callable[[Parcel, str | None], None]
+"""What became of a parcel: None, it was delivered; else, in a word, why it never will be."""
+
+
+class Outbox(Protocol):
+    """Every parcel that it takes is told of once, from within `offer`, `serve` or `drop`."""
+
+    told: Told
+
+    @property
+    def waiting(self) -> int:
+        """Parcels that were taken and not told of yet."""
+
+    def offer(self, parcel: Parcel) -> bool:
+        """Take a parcel. False: there is no room for it now. Raises OutputError: never again."""
+
+    def serve(self, seconds: float = 0) -> None:
+        """Tell what there is to tell; wait for it so long at most. Raises OutputError."""
+
+    def drop(self) -> None:
+        """Give up what waits, and tell so."""
+
+    def trouble(self) -> BrokerError | None:
+        """What keeps parcels waiting, as far as known."""
+
+
+class KafkaOutbox:
+    """Hands parcels to librdkafka, which keeps them in memory until the broker has them.
+
+    Idempotent and in order: a parcel is in its partition once, however often it had to be sent.
+    """
+
+    def __init__(
+        self,
+        kafka: dict[str, Any],
+        file: str,
+        client_id: str,
+        timeout_seconds: float,
+        queue_mb: float,
+    ) -> None:
+        """`kafka`, `file`: the configuration's settings, completed, and its name. `queue_mb`: how
+        much is kept. `timeout_seconds`: for how long a parcel is tried."""
+        from confluent_kafka import KafkaException, Producer
+
+        self.told: Told = lambda parcel, reason: None
+        self._kafka = kafka
+        self._faults = Faults(kafka, file)
+        self._fatal: Any = None
+        self._waiting = 0
+        settings = {
+            **client_settings(kafka),
+            **self._faults.settings,
+            "error_cb": self._error,
+            "client.id": client_id,
+            "enable.idempotence": True,
+            "acks": "all",
+            "compression.type": kafka["compression"],
+            "linger.ms": 5,  # parcels are batches already
+            "message.timeout.ms": int(timeout_seconds * 1000),
+            "queue.buffering.max.kbytes": max(1, int(queue_mb * 1024)),
+            "queue.buffering.max.messages": 1_000_000,
+            "reconnect.backoff.max.ms": 2000,
+        }
+        try:
+            self._producer = Producer(settings)
+        except KafkaException as error:
+            raise self._faults.refused_settings(error.args[0].str()) from None
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
+    def offer(self, parcel: Parcel) -> bool:
+        from confluent_kafka import KafkaException
+
+        try:
+            self._producer.produce(
+                parcel.topic,
+                parcel.value,
+                parcel.key,
+                parcel.partition,
+                partial(self._delivered, parcel),
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            self._check()
+            self.told(parcel, _word(error.args[0]))
+            return True
+        self._waiting += 1
+        return True
+
+    def serve(self, seconds: float = 0) -> None:
+        self._producer.poll(seconds)
+        self._check()
+
+    def drop(self) -> None:
+        self._producer.purge()
+        self._producer.flush(5)
+
+    def trouble(self) -> BrokerError | None:
+        return self._faults.explain(0) if self._faults.heard else None
+
+    def _delivered(self, parcel: Parcel, error: Any, message: Any) -> None:
+        self._waiting -= 1
+        if error is None and self._faults.heard:
+            self._faults.forget()  # it is back
+        self.told(parcel, None if error is None else _word(error))
+
+    def _error(self, error: Any) -> None:
+        if error.fatal():
+            self._fatal = error
+        self._faults.settings["error_cb"](error)
+
+    def _check(self) -> None:
+        if self._fatal is not None:
+            text = f"Kafka refuses to go on with this producer: {self._fatal.str()}"
+            raise OutputError(f"{text}; start the agent again")
+
+
+def _word(error: Any) -> str:
+    """A KafkaError as the word under which it is counted."""
+    name = str(error.name())
+    return GIVEN_UP if name.startswith("_PURGE") else name.lstrip("_").lower()

@@ -1,0 +1,264 @@
+"""Frames and events to parcels: batches of each partition, cut, encoded, numbered and counted."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from operator import itemgetter
+from typing import Any
+
+from capture_agent.outbox import GIVEN_UP, Outbox, Parcel
+from datastalker.errors import OutputError, WireError
+from datastalker.message import Message
+from datastalker.topics import (
+    FRAME,
+    TopicPlan,
+    partition_field,
+    partition_of,
+    partition_of_value,
+)
+from datastalker.wire import BatchEncoder, Framing, encode_event, schema_name
+
+log = logging.getLogger("datastalker.agent")
+
+FULL = "queue_full"
+UNWRITABLE = "unwritable"
+
+_MAX_BYTES = 800_000  # of a batch before compression: a broker takes a million unless told more
+_MAX_ADDRESSES = 1 << 14
+_WAIT_SECONDS = 0.1
+
+_TYPE = itemgetter("type")
+_FRAMES = {FRAME}
+
+
+class Lane:
+    """One partition of the topic of frames: the frames that wait for their batch to fill."""
+
+    __slots__ = ("frames", "number", "sequence", "since")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.sequence = 0
+        self.frames: list[Message] = []
+        self.since = 0.0
+
+
+class _Lanes(dict[Any, Callable[[Message], None]]):
+    """By the value of the topic's key: where to put a frame with it. Remembered, bounded."""
+
+    def __init__(self, lanes: list[Lane]) -> None:
+        self._lanes = lanes
+
+    def __missing__(self, value: Any) -> Callable[[Message], None]:
+        if len(self) >= _MAX_ADDRESSES:
+            self.clear()
+        lane = self._lanes[partition_of_value(value, len(self._lanes))]
+        put = self[value] = lane.frames.append
+        return put
+
+
+class Publisher:
+    """Sends messages to the topics of a cut, and counts what became of their frames.
+
+    `arrived` = `published` + what `dropped` counts by reason + `waiting`, always. `events` counts
+    those delivered, `events_dropped` those that never will be. `patient`: `write` waits for room,
+    and what can't be delivered raises OutputError; else what finds no room is dropped.
+    """
+
+    def __init__(
+        self,
+        topics: dict[str, TopicPlan],
+        outbox: Outbox,
+        framing: Framing,
+        *,
+        sensor: str,
+        session: str,
+        labels: dict[str, str],
+        batch_frames: int,
+    ) -> None:
+        """`topics`: by message type. Raises RegistryError where the registry isn't there."""
+        self.patient = True
+        self.arrived = self.published = self.events = self.batches = 0
+        self.dropped: Counter[str] = Counter()
+        self.events_dropped: Counter[str] = Counter()
+        self.lost: str | None = None
+        """Why the first parcel that could not be delivered could not."""
+        self._topics, self._outbox, self._framing = topics, outbox, framing
+        outbox.told = self._told
+        self._size = batch_frames
+        self._plan = topics.get(FRAME)
+        self._lanes: list[Lane] = []
+        if self._plan is not None:
+            self._lanes = [Lane(number) for number in range(self._plan.partitions)]
+            self._field = partition_field(self._plan.key)
+            self._encoder = BatchEncoder(
+                sensor,
+                session,
+                labels=labels,
+                prefix=framing.prefix("frame_batch", self._plan.name),
+            )
+        self._put = _Lanes(self._lanes)
+        for kind, plan in topics.items():
+            if kind != FRAME:
+                framing.prefix(schema_name(kind), plan.name)  # registered now, not with the first
+        self._shown = False
+
+    @property
+    def waiting(self) -> int:
+        """Frames that arrived and of which nothing was told yet."""
+        return self.arrived - self.published - self.dropped.total()
+
+    def write(self, messages: list[Message]) -> None:
+        """Take messages that leave the pipeline."""
+        try:
+            frames = messages
+            if set(map(_TYPE, messages)) != _FRAMES:
+                frames = self._without_events(messages)
+        except KeyError:  # a message of a plug-in's, without a type
+            frames = self._without_events(messages)
+        if self._plan is None or not frames:
+            return
+        self.arrived += len(frames)
+        lanes = self._lanes
+        if len(lanes) == 1:
+            lanes[0].frames += frames
+        elif self._plan.key == "ta":
+            put = self._put
+            for frame in frames:
+                put[frame.get("ta") or frame.get("ra")](frame)
+        else:
+            put, field = self._put, self._field
+            for frame in frames:
+                put[field(frame)](frame)
+        size, since = self._size, time.monotonic()
+        for lane in lanes:
+            held = lane.frames
+            while len(held) >= size:
+                batch = held[:size]
+                del held[:size]
+                lane.since = 0.0
+                self._cut(lane, batch)
+            if held and not lane.since:
+                lane.since = since
+
+    def linger(self, seconds: float) -> None:
+        """Send what has waited for longer than that."""
+        since = time.monotonic() - seconds
+        for lane in self._lanes:
+            if lane.frames and lane.since <= since:
+                self._cut(lane, self._take(lane))
+
+    def heartbeat(self, now: int) -> None:
+        """Tell every partition that it is `now`, with the frames that wait for it if there are."""
+        for lane in self._lanes:
+            self._cut(lane, self._take(lane), now)
+
+    def event(self, message: Message, plan: TopicPlan, kind: str = "event") -> None:
+        """Send a message that is no frame, to the partition of its key."""
+        key = message.get("key") or message.get("id")
+        raw = None if key is None else str(key).encode("utf-8", "replace")
+        try:
+            value = encode_event(message, self._framing, plan.name)
+        except WireError as error:
+            self._show(error)
+            self.events_dropped[UNWRITABLE] += 1
+            return
+        number = 0 if raw is None else partition_of(raw, plan.partitions)
+        self._send(Parcel(plan.name, number, value, kind, 0, raw))
+
+    def serve(self, seconds: float = 0) -> None:
+        """Let the outbox tell of deliveries; wait for one so long at most."""
+        self._outbox.serve(seconds)
+        self._check()
+
+    def drop_waiting(self) -> None:
+        """Give up all that is not delivered yet; it counts as dropped."""
+        for lane in self._lanes:
+            self._take(lane)
+        self._outbox.drop()
+        if self.waiting:
+            self.dropped[GIVEN_UP] += self.waiting
+
+    def _without_events(self, messages: Iterable[Message]) -> list[Message]:
+        frames = []
+        for message in messages:
+            if message.type == FRAME:
+                frames.append(message)
+            elif (plan := self._topics.get(message.type)) is not None:
+                self.event(message, plan)
+        return frames
+
+    def _take(self, lane: Lane) -> list[Message]:
+        batch = lane.frames[:]
+        lane.frames.clear()
+        lane.since = 0.0
+        return batch
+
+    def _cut(self, lane: Lane, frames: list[Message], now: int | None = None) -> None:
+        """Send a batch. `now` is the time of its last frame, or a later one if that is known."""
+        try:
+            written = list(map(self._encoder.frame, frames))
+        except WireError:
+            frames, written = self._writable(frames)
+        if now is None:
+            if not frames:
+                return
+            now = max(frame.get("timestamp") or 0 for frame in frames)
+        if sum(map(len, written)) > _MAX_BYTES and len(written) > 1:
+            half = len(written) // 2
+            self._cut(lane, frames[:half])
+            self._cut(lane, frames[half:], now)
+            return
+        value = self._encoder.batch(
+            written, sequence=lane.sequence, sent_at=time.time_ns() // 1000, now=now
+        )
+        lane.sequence += 1
+        assert self._plan is not None
+        kind = "frames" if written else "heartbeat"
+        self._send(Parcel(self._plan.name, lane.number, value, kind, len(written)))
+
+    def _writable(self, frames: list[Message]) -> tuple[list[Message], list[bytes]]:
+        good, written = [], []
+        for frame in frames:
+            try:
+                written.append(self._encoder.frame(frame))
+                good.append(frame)
+            except WireError as error:
+                self._show(error)
+                self.dropped[UNWRITABLE] += 1
+        return good, written
+
+    def _show(self, error: WireError) -> None:
+        if not self._shown:
+            log.error("a message can't be sent; shown once, counted as dropped: %s", error)
+            self._shown = True
+
+    def _send(self, parcel: Parcel) -> None:
+        while not self._outbox.offer(parcel):
+            if not self.patient:
+                self._told(parcel, FULL)
+                return
+            self._outbox.serve(_WAIT_SECONDS)
+            self._check()
+
+    def _told(self, parcel: Parcel, reason: str | None) -> None:
+        if reason is None:
+            if parcel.kind == "frames":
+                self.published += parcel.frames
+                self.batches += 1
+            elif parcel.kind == "event":
+                self.events += 1
+            return
+        if parcel.kind == "frames":
+            self.dropped[reason] += parcel.frames
+        elif parcel.kind == "event":
+            self.events_dropped[reason] += 1
+        if parcel.kind in ("frames", "event"):
+            self.lost = self.lost or reason
+
+    def _check(self) -> None:
+        if self.lost is not None and self.patient:
+            raise OutputError(f"delivery failed: {self.lost}")

@@ -1,0 +1,32 @@
+"""`stalk capture`: a capture agent; what stands above the first topic, published to Kafka."""
+
+from __future__ import annotations
+
+import click
+
+from datastalker.commands import running
+from datastalker.errors import DataStalkerError
+
+
+@click.command("capture")
+@click.option(
+    "-c", "--config", default="config.yaml", show_default=True, help="The configuration file."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
+def capture_command(config: str, quiet: bool = False) -> None:
+    """Capture, and publish to Kafka.
+
+    Runs the source and the stages above the first topic. Ctrl-C, or SIGTERM, delivers what was
+    read and shows the summary; a second one ends at once. Exit code 1: Kafka is not there or lacks
+    a topic, or frames of a capture file could not be delivered.
+    """
+    checked = running.load(config)
+    try:
+        from capture_agent.agent import Agent
+    except ModuleNotFoundError as error:
+        raise DataStalkerError(
+            f"an agent needs a package that is not installed ({error.name}): "
+            "pip install 'datastalker[capture]'"
+        ) from error
+    agent = Agent(checked)
+    running.run(checked, agent.pipeline, agent.turn, quiet=quiet)
