@@ -196,9 +196,9 @@ class Broker:
             if topic is None:
                 problems.append(f"topic '{name}' is missing")
             elif topic.partitions != plan.partitions:
+                has = "1 partition" if topic.partitions == 1 else f"{topic.partitions} partitions"
                 problems.append(
-                    f"topic '{name}' has {topic.partitions} partitions, and partitions: "
-                    f"{plan.partitions} is configured"
+                    f"topic '{name}' has {has}, and partitions: {plan.partitions} is configured"
                 )
             elif keys.get(name, plan.key) != plan.key:
                 problems.append(
