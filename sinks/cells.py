@@ -133,16 +133,18 @@ class Cells:
     def __init__(self) -> None:
         addresses, numbers, texts = Memo(any_cell), Memo(any_cell), Memo(any_cell)
         lists, maps = Memo(joined), Memo(lambda items: quoted(as_json(dict(items))))
+
+        def list_cell(value: Any) -> str:
+            return lists[tuple(value)] if type(value) is list else joined(value)
+
         self._by_type: dict[str, Convert] = {
             "integer": numbers.__getitem__,
             "boolean": {True: "true", False: "false"}.__getitem__,
             "text": texts.__getitem__,
             "kind": texts.__getitem__,
             "address": addresses.__getitem__,
-            "integers": lambda value: (
-                lists[tuple(value)] if isinstance(value, list) else joined(value)
-            ),
-            "strings": joined,
+            "integers": list_cell,
+            "strings": list_cell,
             "map": lambda value: maps[tuple(value.items())],
         }
 

@@ -13,6 +13,7 @@ from datastalker.pipeline import Pipeline, Stage
 from datastalker.state import NEVER
 from datastalker.stats import Stats
 
+_UNREPORTED = "dedupe/copies_unreported"
 _COUNTED = 60_000_000
 """Microseconds for which a count waits for its transmitter's next frame."""
 
@@ -54,28 +55,30 @@ class Dedupe(Stage):
         if key is None:
             return message
         state, time, ta = self.state, message["timestamp"], key[0]
-        now = state.now = max(time, state.now)  # a late frame's copies may be late too
+        if time > state.now:
+            state.now = time
+        now = state.now  # a late frame's copies may be late too
         # Kept for twice the window: a copy may arrive when time has moved on already.
         until = now + 2 * self.window + 1
         before = state.add(key, time, until)
         if before is not None:
             if abs(time - before) <= self.window:
-                state.set(ta, self._waiting(ta) + 1, now + _COUNTED)
+                state.set(ta, (state.alive(ta) or self._forget(ta)) + 1, now + _COUNTED)
                 return None
             state.set(key, time, until)
         if ta in state:
-            waiting = self._waiting(ta)
-            if waiting:
-                message["copies_dropped"] = waiting
-            state.pop(ta)
+            if state.alive(ta):
+                message["copies_dropped"] = state.pop(ta)
+            else:
+                self._forget(ta)
         return message
 
-    def _waiting(self, ta: str) -> int:
-        """How many dropped copies wait for a frame of their transmitter to tell of them."""
-        count: int | None = self.state.alive(ta)
-        if count is None:
-            self.stats.incr("dedupe/copies_unreported", self.state.pop(ta, 0))
-        return count or 0
+    def _forget(self, ta: str) -> int:
+        """No frame of the transmitter came in time to carry its count."""
+        count = self.state.pop(ta, 0)
+        if count:
+            self.stats.incr(_UNREPORTED, count)
+        return 0
 
     def _merge(self, message: Message) -> Message | list[Message] | None:
         state, key = self.state, _transmission(message)
@@ -120,7 +123,7 @@ class Dedupe(Stage):
             return [_merged(held) for _, held, _ in due]
         for key, count, _ in due:
             if not isinstance(key, tuple):
-                self.stats.incr("dedupe/copies_unreported", count)
+                self.stats.incr(_UNREPORTED, count)
         return ()
 
     def flush(self) -> Iterable[Message]:
