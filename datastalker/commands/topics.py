@@ -52,7 +52,7 @@ def plan_command(path: str, allow_repartition: bool) -> None:
             _show(broker, config, plans, allow_repartition)
 
 
-@topics_command.command("apply")
+@topics_command.command("apply", short_help="Make what is missing, change what differs.")
 @_options
 def apply_command(path: str, allow_repartition: bool) -> None:
     """Make topics that are missing and change those that differ; all, or nothing.
