@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any, NoReturn
 
 import faust
+from faust.app.base import BootStrategy
 
 from datastalker import broker, segments
 from datastalker import config as configuration
@@ -34,12 +35,31 @@ _MEASURE_SECONDS = 2.0
 _SHOW_SECONDS = 5.0
 
 
+class LoggedWorker(faust.Worker):
+    """Faust's process, without its spinner: that would mute the log."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.spinner = None
+
+    def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
+        """The log's level is the configuration's."""
+
+
+class WithoutWeb(BootStrategy):
+    """Faust's own web server shows tables to whoever asks; ours is `health`."""
+
+    enable_web = False
+
+
 class WorkerApp(faust.App):
     """A Faust app that runs segments."""
 
+    BootStrategy = WithoutWeb
     config: Config
     status: Status
     plans: list[TopicPlan]
+    bridges: list[Bridge]
 
     def _create_directories(self) -> None:
         """Nothing is kept on disk."""
@@ -55,7 +75,29 @@ class WorkerApp(faust.App):
         except DataStalkerError as error:
             _refuse(error, at_once=True)
         health.watch(self.status, health.die)
+        self.add_future(self._keep_time())  # a task of the app would start when state is read
         await super().on_first_start()
+
+    async def _keep_time(self) -> None:
+        """Say that the event loop lives, how far recovery is, and how much waits."""
+        status, tables = self.status, self.tables
+        measured = shown = monotonic()
+        while not self.should_stop:
+            status.beat = now = monotonic()
+            status.recovery_remaining = tables.recovery.active_remaining_total()  # type: ignore[attr-defined]
+            ready = tables.actives_ready and not self.rebalancing
+            status.enter(RUNNING if ready else RECOVERING)
+            if not ready and now - shown > _SHOW_SECONDS:
+                shown = now
+                log.info("recovering: %d records of state remain", status.recovery_remaining)
+            if ready and now - measured > _MEASURE_SECONDS:
+                measured = now
+                for bridge in self.bridges:
+                    try:
+                        await asyncio.wait_for(bridge.measure(), 10)
+                    except Exception as error:  # measured again; until then what was known counts
+                        log.debug("lag can't be measured: %r", error)
+            await asyncio.sleep(0.5)
 
 
 def app_from_environment(environment: Mapping[str, str] = os.environ) -> faust.App:
@@ -99,14 +141,14 @@ def make_app(config: Config, names: list[str] | None = None) -> faust.App:
         topic_allow_declare=False,
         topic_disable_leader=True,
         web_enabled=False,
+        Worker=LoggedWorker,
         worker_redirect_stdouts=False,
         logging_config=_logging(config),
     )
     app.config, app.status = config, Status(workers["stall_seconds"], workers["recovery_seconds"])
     app.plans = [plan for segment in chosen for plan in segments.segment_topics(config, segment)]
     framing = framing_of(config.settings.get("schema_registry"))
-    bridges = [Bridge(app, config, segment, framing, app.status) for segment in chosen]
-    app.task(_keep_time(app, bridges))
+    app.bridges = [Bridge(app, config, segment, framing, app.status) for segment in chosen]
     return app
 
 
@@ -136,32 +178,6 @@ def app_id(config: Config, chosen: list[Segment]) -> str:
     if len(chosen) == 1:
         return chosen[0].name
     return "-".join([config.settings["name"], *(str(segment.number) for segment in chosen)])
-
-
-def _keep_time(app: Any, bridges: list[Bridge]) -> Any:
-    status: Status = app.status
-
-    async def keep_time() -> None:
-        """Say that the event loop lives, how far recovery is, and how much waits."""
-        measured = shown = 0.0
-        while not app.should_stop:
-            await asyncio.sleep(0.5)
-            status.beat = now = monotonic()
-            status.recovery_remaining = app.tables.recovery.active_remaining_total()
-            ready = app.tables.actives_ready and not app.rebalancing
-            status.enter(RUNNING if ready else RECOVERING)
-            if not ready and now - shown > _SHOW_SECONDS:
-                shown = now
-                log.info("recovering: %d records of state remain", status.recovery_remaining)
-            if ready and now - measured > _MEASURE_SECONDS:
-                measured = now
-                for bridge in bridges:
-                    try:
-                        await asyncio.wait_for(bridge.measure(), 10)
-                    except Exception as error:  # measured again; until then what was known counts
-                        log.debug("lag can't be measured: %r", error)
-
-    return keep_time
 
 
 def _credentials(kafka: dict[str, Any]) -> Any:

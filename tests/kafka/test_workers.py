@@ -1,0 +1,491 @@
+"""Workers on a real broker: `faust -A processors worker` as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+
+from datastalker import config as configuration
+from datastalker import dead_letter
+from datastalker.cli import main
+from datastalker.delivery import Origin, Seen
+from datastalker.message import Message as DataMessage
+from datastalker.simulator.scene import Options
+from datastalker.simulator.write import write_scene
+from datastalker.state import Journal
+from datastalker.testing import frame
+from datastalker.topics import partition_of_value
+from datastalker.wire import BatchEncoder, decode_batch, decode_event
+from infra.local import Kafka
+from processors.store import Ring
+
+ROOT = Path(__file__).parents[2]
+WAIT = 90.0
+"""Seconds for what takes two or three on an idle machine."""
+STAGES: list[Any] = [
+    {"dedupe": {"window_seconds": 2}},
+    "beacon_filter",
+    {"oui": {"fields": ["ta"]}},
+    {"moving_average": {"samples": 5}},
+    {"presence": {"absent_after_seconds": 60, "active_every_seconds": 30}},
+]
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, f"{what}: not within {seconds:g} s"
+        time.sleep(0.1)
+    return found
+
+
+class Worker:
+    """A process as a user starts it, with its log."""
+
+    def __init__(self, rig: Rig, number: int, segment: str = "") -> None:
+        self.log_file = rig.path / f"worker-{number}-{time.monotonic_ns()}.log"
+        environment = {
+            **os.environ,
+            "DATASTALKER_CONFIG": str(rig.config),
+            "DATASTALKER_SEGMENT": segment,
+            "PYTHONPATH": str(ROOT),
+        }
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "faust", "-A", "processors", "worker"],
+                cwd=rig.path,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of its web server, (0, "") while it has none."""
+        _, found, rest = self.log.partition("health and metrics on ")
+        if not found:
+            return 0, ""
+        try:
+            with urllib.request.urlopen(rest.split()[0] + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def wait_ready(self) -> Worker:
+        def ready() -> bool:
+            assert self.process.poll() is None, self.log
+            return self.get("/readyz")[0] == 200
+
+        wait_for(ready, f"worker ready\n{self.log}")
+        return self
+
+    def end(self, how: int = signal.SIGTERM) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(30)
+            raise
+
+
+class Rig:
+    """A configuration with topics of its own, and workers that are gone at the end."""
+
+    def __init__(self, kafka: Kafka, path: Path) -> None:
+        self.path, self.servers = path, kafka.bootstrap_servers
+        self.name = f"w{uuid.uuid4().hex[:10]}"
+        self.frames, self.out = f"{self.name}.frames", f"{self.name}.out"
+        self.events, self.dead = f"{self.name}.presence", f"{self.name}.dead-letters"
+        self.config = path / "config.yaml"
+        self.workers: list[Worker] = []
+
+    def write(self, stages: list[Any], partitions: int = 1, **settings: Any) -> Rig:
+        workers = {"http_port": 0, "session_timeout_seconds": 6, **settings.pop("workers", {})}
+        document = {
+            "name": self.name,
+            "kafka": {"bootstrap_servers": self.servers, "partitions": partitions},
+            "workers": workers,
+            "pipeline": [
+                {"pcap": {"path": str(settings.pop("capture", "none.pcap"))}},
+                {"topic": self.frames},
+                *stages,
+                {"topic": {"frame": self.out, "presence": self.events}},
+                {"csv": {"directory": str(self.path / "csv")}},
+            ],
+            **settings,
+        }
+        self.config.write_text(yaml.safe_dump(document, sort_keys=False))
+        self.partitions = partitions
+        return self
+
+    def apply(self) -> Rig:
+        with pytest.raises(SystemExit) as done:
+            main(["topics", "apply", "-c", str(self.config)])
+        assert not done.value.code
+        return self
+
+    def worker(self, segment: str = "") -> Worker:
+        self.workers.append(Worker(self, len(self.workers), segment))
+        return self.workers[-1]
+
+    def batches(self, messages: list[DataMessage], size: int = 50) -> list[tuple[int, bytes]]:
+        """What an agent would publish: partition and bytes, a heartbeat to each at the end."""
+        encoder = BatchEncoder("porch", "session")
+        sequence: Counter[int] = Counter()
+        lanes: dict[int, list[DataMessage]] = defaultdict(list)
+        made: list[tuple[int, bytes]] = []
+        now = 0
+
+        def send(number: int, frames: list[DataMessage]) -> None:
+            raw = encoder.encode(frames, sequence=sequence[number], sent_at=1, now=now)
+            sequence[number] += 1
+            made.append((number, raw))
+
+        for message in messages:
+            now = max(now, message["timestamp"])
+            number = partition_of_value(message["ta"] or message["ra"], self.partitions)
+            lanes[number].append(message)
+            if len(lanes[number]) >= size:
+                send(number, lanes.pop(number))
+        for number in sorted(lanes):
+            send(number, lanes[number])
+        for number in range(self.partitions):
+            send(number, [])
+        return made
+
+    def publish(self, batches: list[tuple[int, bytes]]) -> None:
+        producer = Producer({"bootstrap.servers": self.servers, "compression.type": "lz4"})
+        for number, raw in batches:
+            producer.produce(self.frames, raw, partition=number)
+        assert producer.flush(30) == 0
+
+    def read(self, topic: str) -> list[Message]:
+        """All that is in a topic now."""
+        settings = {"bootstrap.servers": self.servers, "group.id": "none"}
+        consumer = Consumer({**settings, "enable.partition.eof": True})
+        try:
+            there = consumer.list_topics(topic, 10).topics[topic].partitions
+            consumer.assign([TopicPartition(topic, number, 0) for number in there])
+            found, left = [], len(there)
+            until = time.monotonic() + WAIT
+            while left and time.monotonic() < until:
+                message = consumer.poll(1)
+                if message is None:
+                    continue
+                if message.error() is None:
+                    found.append(message)
+                else:
+                    assert message.error().code() == KafkaError._PARTITION_EOF
+                    left -= 1
+            return found
+        finally:
+            consumer.close()
+
+    def rows(self) -> list[DataMessage]:
+        """What a sink would store: repeats dropped by their origin."""
+        out = []
+        for topic in (self.out, self.events):
+            seen: dict[int, Seen] = defaultdict(Seen)
+            for message in self.read(topic):
+                origin = Origin.from_headers(message.headers())
+                assert origin is not None
+                if seen[message.partition()].origin(origin):
+                    value = message.value()
+                    frames = topic == self.out
+                    out += decode_batch(value).messages if frames else [decode_event(value)]
+        return out
+
+    def state(self) -> dict[str, Any]:
+        """What the stages of all partitions remember, by stage, from the changelog."""
+        blocks: dict[int, dict[bytes, bytes]] = defaultdict(dict)
+        for message in self.read(f"{self.name}-1-state-changelog"):
+            blocks[message.partition()][message.key()] = message.value()
+        found: dict[str, Any] = {}
+        for number, table in blocks.items():
+            states = {stage: Journal() for stage in ("dedupe", "moving_average", "presence")}
+            head = Ring().restore(table.values(), states)
+            found[str(number)] = head["offsets"], head["now"]
+            for stage, state in states.items():
+                found.setdefault(stage, {}).update({key: state.entry(key) for key in state})
+        return found
+
+    def handled(self, count: int) -> bool:
+        """Whether so many messages of the input are done with, by the offsets in the state."""
+        return self.offsets() == count
+
+    def offsets(self) -> int:
+        heads: dict[int, int] = {}
+        for message in self.read(f"{self.name}-1-state-changelog"):
+            head = Ring().restore([message.value()], {})
+            heads[message.partition()] = max(
+                heads.get(message.partition(), 0), head["offsets"][self.frames] + 1
+            )
+        return sum(heads.values())
+
+
+@pytest.fixture
+def rig(rigs: Callable[[], Rig]) -> Rig:
+    return rigs()
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one sensor hears in five minutes."""
+    directory = tmp_path_factory.mktemp("sample")
+    write_scene(Options(seed=3, minutes=5, sensors=1), directory)
+    (found,) = directory.glob("*.pcap")
+    return found
+
+
+@pytest.fixture
+def rigs(kafka: Kafka, tmp_path: Path) -> Iterator[Callable[[], Rig]]:
+    made: list[Rig] = []
+
+    def make() -> Rig:
+        path = tmp_path / str(len(made))
+        path.mkdir()
+        made.append(Rig(kafka, path))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        for worker in rig.workers:
+            worker.end(signal.SIGKILL)
+
+
+def read_sample(rig: Rig) -> list[DataMessage]:
+    source = configuration.build(configuration.load(str(rig.config))).source
+    assert source is not None
+    return [message for batch in source.run() for message in batch]
+
+
+def embedded(rig: Rig) -> list[DataMessage]:
+    """What the same file gives in one process, in front of its sinks."""
+    config = configuration.load(str(rig.config))
+    config.steps.pop()
+    pipeline = configuration.build(config)
+    assert pipeline.source is not None
+    out = []
+    for batch in pipeline.source.run():
+        out += pipeline.feed(batch)
+    return out + pipeline.finish()
+
+
+def lines(messages: list[DataMessage]) -> list[str]:
+    return sorted(json.dumps(message, sort_keys=True) for message in messages)
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_workers_give_what_a_run_in_one_process_gives(
+    rig: Rig, sample: Path, partitions: int
+) -> None:
+    rig.write(STAGES, partitions, capture=sample).apply()
+    batches = rig.batches(read_sample(rig))
+    rig.publish(batches)
+
+    worker = rig.worker().wait_ready()
+    wait_for(lambda: rig.handled(len(batches)), f"all handled\n{worker.log}")
+
+    assert lines(rig.rows()) == lines(embedded(rig))
+    assert worker.end() == 0
+
+
+KILLS = int(os.environ.get("DATASTALKER_KILLS", "3"))
+
+
+def test_workers_killed_at_random_lose_nothing_and_double_nothing(
+    rigs: Callable[[], Rig], sample: Path
+) -> None:
+    chance = random.Random(4)
+    rig = rigs().write(STAGES, 3, capture=sample).apply()
+    batches = rig.batches(read_sample(rig), size=8)
+    over = threading.Event()
+
+    def replay() -> None:
+        """Steadily, for about as long as workers are killed."""
+        for at in range(0, len(batches), 10):
+            rig.publish(batches[at : at + 10])
+            over.wait(KILLS * 4 / (len(batches) / 10))
+
+    replaying = threading.Thread(target=replay)
+    replaying.start()
+    try:
+        running = [rig.worker(), rig.worker()]
+        for worker in running:
+            worker.wait_ready()
+        for _ in range(KILLS):
+            time.sleep(chance.uniform(0.5, 3))
+            victim = running.pop(chance.randrange(2))
+            victim.end(signal.SIGKILL)
+            running.append(rig.worker())
+        rig.worker()
+    finally:
+        over.set()
+        replaying.join()
+    wait_for(lambda: rig.offsets() == len(batches), "all handled after the kills", 2 * WAIT)
+
+    calm = rigs().write(STAGES, 3, capture=sample).apply()
+    calm.publish(batches)
+    calm.worker()
+    wait_for(lambda: calm.offsets() == len(batches), "all handled undisturbed")
+    assert lines(rig.rows()) == lines(calm.rows())
+    assert rig.state() == calm.state()
+
+
+CUSTOM = """
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('custom_stage')
+class CustomStage(Stage):
+    "My custom stage"
+    def __init__(self, stats, parameter):
+        self.parameter = parameter
+
+    def handle(self, message):
+        self.stats.incr('custom-stage/ignored')
+        if message['seq'] == 13:
+            raise ValueError('thirteen')
+        message['new_key'] = self.parameter
+        return message
+
+    @classmethod
+    def from_config(cls, config, stats):
+        return cls(stats, config.get('parameter', 42))
+"""
+
+
+def test_a_stage_of_ones_own_runs_and_what_it_fails_on_is_set_aside(rig: Rig) -> None:
+    (rig.path / "mine.py").write_text(CUSTOM)
+    rig.write([{"custom_stage": {"parameter": 7}}], plugins=["mine.py"]).apply()
+    frames = [frame(n, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(20)]
+    batches = [*rig.batches(frames, size=5)[:-1], (0, b"poison"), (0, b"")]
+    rig.publish(batches)
+
+    worker = rig.worker()
+    wait_for(lambda: rig.offsets() == len(batches), f"all handled\n{worker.log}")
+
+    assert [(row["id"], row["new_key"]) for row in rig.rows()] == [
+        (f"s-{n}", 7) for n in range(20) if n != 13
+    ]
+    dead = rig.read(rig.dead)
+    assert [message.value() for message in dead] == [batches[2][1], b"poison", b""]
+    said = dead_letter.read(dead[0].headers())
+    assert (said["topic"], said["partition"], said["offset"]) == (rig.frames, "0", "2")
+    assert (said["who"], said["reason"], said["ids"]) == ("custom_stage", "ValueError: thirteen", "s-13")  # fmt: skip # noqa: E501
+    assert "mine.py" in said["traceback"]
+    assert dead_letter.read(dead[1].headers())["who"] == "decode"
+
+
+METRICS = """
+datastalker_batches_missing datastalker_batches_repeated_total datastalker_batches_total
+datastalker_dead_letters_total datastalker_lag datastalker_partitions datastalker_ready
+datastalker_recovery_remaining datastalker_stage_errors_total
+datastalker_stage_messages_dropped_total datastalker_stage_messages_in_total
+datastalker_stage_messages_out_total datastalker_stage_messages_skipped_total
+datastalker_stage_seconds_total datastalker_stage_state_entries
+datastalker_stage_state_evicted_total
+"""
+
+
+def test_health_and_metrics_are_served(rig: Rig) -> None:
+    rig.write(["dedupe"], partitions=2).apply()
+    copies = [frame(n / 10, ta="02:00:00:00:00:01", seq=n // 2, id=f"s-{n}") for n in range(10)]
+    batches = rig.batches(copies)
+    rig.publish([*batches, batches[0]])
+    worker = rig.worker().wait_ready()
+    wait_for(lambda: rig.offsets() == len(batches), f"all handled\n{worker.log}")
+
+    def lag_is_known() -> Any:
+        return 'partition="1"} 0' in worker.get("/metrics")[1]
+
+    wait_for(lag_is_known, "lag measured")
+    assert worker.get("/livez") == (200, "alive\n")
+    assert worker.get("/readyz") == (200, "running\n")
+    text = worker.get("/metrics")[1]
+    named = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert named == set(METRICS.split())
+    stage = f'{{segment="{rig.name}-1",stage="dedupe"}}'
+    assert f"datastalker_stage_messages_in_total{stage} 10" in text
+    assert f"datastalker_stage_messages_out_total{stage} 5" in text
+    assert f"datastalker_stage_messages_dropped_total{stage} 5" in text
+    assert f"datastalker_stage_state_entries{stage} 6" in text
+    assert f'datastalker_batches_repeated_total{{segment="{rig.name}-1"}} 1' in text
+
+
+STUCK = """
+import time
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('stuck')
+class Stuck(Stage):
+    def handle(self, message):
+        while True:
+            time.sleep(0.1)
+"""
+
+
+def test_a_worker_that_makes_no_progress_turns_unready_and_exits(rig: Rig) -> None:
+    (rig.path / "stuck.py").write_text(STUCK)
+    rig.write(["stuck"], plugins=["stuck.py"], workers={"stall_seconds": 5}).apply()
+    worker = rig.worker().wait_ready()
+    rig.publish(rig.batches([frame(0, ta="02:00:00:00:00:01", seq=1, id="s-1")]))
+
+    wait_for(lambda: worker.get("/readyz")[0] == 503, f"unready\n{worker.log}")
+    assert wait_for(lambda: worker.process.poll(), "exit") == 1
+    assert "the worker ends: " in worker.log
+
+
+def test_a_missing_topic_is_said_at_the_start(rig: Rig) -> None:
+    rig.write(["dedupe"])
+    worker = rig.worker()
+
+    assert worker.process.wait(60) == 1
+    assert f"topic '{rig.frames}' is missing" in worker.log
+    assert "Traceback" not in worker.log
+
+
+def test_a_wrong_configuration_is_said_at_the_start(rig: Rig) -> None:
+    rig.write(["dedup"])
+    worker = rig.worker()
+
+    assert worker.process.wait(60) == 2
+    assert "did you mean 'dedupe'?" in worker.log
+    assert "Traceback" not in worker.log
+
+
+def test_several_segments_run_in_one_worker_or_in_several(rigs: Callable[[], Rig]) -> None:
+    frames = [frame(n, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(20)]
+    for apart in (False, True):
+        rig = rigs()
+        rig.write(["dedupe", {"topic": f"{rig.name}.middle"}, "presence"], partitions=2).apply()
+        rig.publish(rig.batches(frames))
+        for segment in [f"{rig.name}-1", f"{rig.name}-2"] if apart else [""]:
+            rig.worker(segment)
+        wait_for(lambda r=rig: len(r.read(r.events)) >= 1, "an event")  # type: ignore[misc]
+        wait_for(lambda r=rig: len(r.rows()) >= 21, "all frames")  # type: ignore[misc]
+        assert Counter(row.type for row in rig.rows()) == {"frame": 20, "presence": 1}
