@@ -23,6 +23,7 @@ BUILTIN: dict[str, str] = {
     "presence": "datastalker.stages.presence",
     "moving_average": "datastalker.stages.moving_average",
     "csv": "sinks.csv_files",
+    "elasticsearch": "sinks.elasticsearch",
 }
 """Built-in sources, stages and sinks, in the order in which a frame meets them."""
 

@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "capture": ("capture:capture_command", "Capture, and publish to Kafka: a sensor node."),
     "check": ("check:check_command", "Check a configuration: every mistake at once."),
     "sink": ("sink:sink_command", "Store what comes over Kafka: one sink as its own process."),
+    "elasticsearch": (
+        "elasticsearch:elasticsearch_command",
+        "Make the index templates that a pipeline needs.",
+    ),
     "stages": ("stages:stages_command", "List stages, or explain one."),
     "schema": ("schema:schema_command", "Print the JSON Schema of configurations, for editors."),
     "new-stage": ("new_stage:new_stage_command", "Write a working stage of your own, with a test."),
@@ -85,6 +89,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
         "check": {"path": config},
         "capture": {"config": config},
         "sink": {"path": config},
+        "elasticsearch": {"setup": {"path": config}},
         "topics": {"plan": {"path": config}, "apply": {"path": config}},
     }
     if version:

@@ -16,7 +16,7 @@ from itertools import groupby
 from operator import itemgetter
 from time import perf_counter
 
-from datastalker import catalog
+from datastalker import catalog, patience
 from datastalker.errors import DataStalkerError, InputError, OutputError, StopPipeline
 from datastalker.message import Message
 from datastalker.stage import AnyComponent, Sink, SourceStage, Stage, register
@@ -248,7 +248,7 @@ class Pipeline:
     def _bulk(self, entry: Entry, messages: list[Message]) -> list[Message]:
         component = entry.component
         if isinstance(component, Sink):
-            self._sink(entry, lambda: component.write(messages), len(messages))
+            self._sink(entry, lambda: self._write(entry, component, messages), len(messages))
             return messages
         try:
             out = component.handle_bulk(messages)
@@ -263,6 +263,15 @@ class Pipeline:
             return []
         entry.stats.dropped += max(0, len(messages) - len(out))
         return out
+
+    def _write(self, entry: Entry, sink: Sink, messages: list[Message]) -> None:
+        for refused in patience.write(sink, messages, lambda: self.stop_reason is not None):
+            entry.stats.errors += 1
+            if ("refused",) not in entry.reported:
+                entry.reported.add(("refused",))
+                what = f"sink {entry.stats.name} refused a message; shown once, counted in its errors"
+                said = f"{refused.reason}\nwith {dict(refused.message)!r}"
+                log.error("%s\n%s", what, printable(said[:_SHOWN]))
 
     def _sink(self, entry: Entry, call: Callable[[], None], messages: int) -> None:
         """Write or close. What a sink has no name for is shown, and ends the run as OutputError."""

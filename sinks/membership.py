@@ -102,8 +102,10 @@ class Membership:
                 at = OFFSET_BEGINNING if offset is None else offset
                 waiting.append(TopicPartition(topic, partition, at))
         if waiting:
-            self._consumer.incremental_unassign([TopicPartition(p.topic, p.partition) for p in waiting])
+            again = [TopicPartition(part.topic, part.partition) for part in waiting]
+            self._consumer.incremental_unassign(again)
             self._consumer.incremental_assign(waiting)
+            self._consumer.resume(again)
             self.held -= {(part.topic, part.partition) for part in waiting}
         if self.paused:
             self._consumer.pause([TopicPartition(*where) for where in offsets])

@@ -12,7 +12,12 @@ from datastalker.errors import DataStalkerError
 @click.command("sink")
 @click.argument("name", required=False)
 @click.option(
-    "-c", "--config", "path", default="config.yaml", show_default=True, help="The configuration file."
+    "-c",
+    "--config",
+    "path",
+    default="config.yaml",
+    show_default=True,
+    help="The configuration file.",
 )
 @click.option(
     "--instance",
