@@ -172,7 +172,10 @@ class Partition:
         pipeline = self.pipeline
         offset = given.head.clock_offset_ms
         if offset is not None and abs(offset) > _WRONG_CLOCK_MS:
+            nows = [(state, state.now) for state in self.states.values()]
             out = pipeline.feed(given.messages, now=pipeline.now)
+            for state, now in nows:  # stages look at the time of frames themselves
+                state.now = now
         else:
             out = pipeline.feed(given.messages) if given.messages else []
             out += pipeline.tick(given.now)

@@ -1,0 +1,249 @@
+"""A partition of a segment, without a broker: what is done again is the same, or known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from datastalker import config as configuration
+from datastalker import dead_letter, segments
+from datastalker.delivery import Origin
+from datastalker.message import Message
+from datastalker.testing import SECOND, START, frame
+from datastalker.wire import BatchEncoder, SingleObject, decode_batch, decode_event, encode_event
+from processors.partition import Done, Partition, Record
+
+TA = "02:00:00:00:00:01"
+
+
+class Home:
+    """A segment, what of it is stored, and an agent that publishes to it."""
+
+    def __init__(self, stages: list[Any], partitions: int = 2, **settings: Any) -> None:
+        source = settings.pop("source", "in")
+        pipeline = [
+            {"pcap": {"path": "x.pcap"}},
+            {"topic": source},
+            *stages,
+            {"topic": {"frame": "out", "presence": "events"}},
+            {"csv": {"directory": "out"}},
+        ]
+        kafka = {"partitions": partitions}
+        text = yaml.safe_dump({"name": "t", "kafka": kafka, "pipeline": pipeline, **settings})
+        self.config = configuration.parse(text, str(settings.get("file", "t.yaml")))
+        self.segment = segments.segments(self.config)[1]
+        self.table: dict[int, bytes] = {}
+        self.sent = 0
+        self.start()
+
+    def start(self) -> None:
+        """As after a crash: only what was stored is known."""
+        self.partition = Partition(
+            self.config, self.segment, 0, SingleObject(), lambda: self.table.values()
+        )
+
+    def batch(self, *frames: Message, now: int = 0, offset_ms: float | None = None) -> Record:
+        encoder = BatchEncoder("porch", "session")
+        raw = encoder.encode(
+            frames, sequence=self.sent, sent_at=5, now=now, clock_offset_ms=offset_ms
+        )
+        self.sent += 1
+        return Record("in", 0, self.sent - 1, None, raw)
+
+    def process(self, record: Record) -> Done:
+        done = self.partition.process(record)
+        if done.block is not None:
+            slot, block = done.block
+            self.table[slot] = block
+        return done
+
+
+def frames_of(done: Done) -> list[Message]:
+    outputs = [o for o in done.outputs if o.topic == "out"]
+    return [message for output in outputs for message in decode_batch(output.value).messages]
+
+
+def events_of(done: Done) -> list[Message]:
+    return [decode_event(o.value) for o in done.outputs if o.topic == "events"]
+
+
+def test_what_is_done_again_before_its_block_was_stored_gives_the_same() -> None:
+    home = Home(["dedupe", {"presence": {"absent_after_seconds": 5}}])
+    home.process(home.batch(*[frame(n, ta=TA, seq=n, id=f"a-{n}") for n in range(3)]))
+    again = home.batch(*[frame(20 + n, ta=f"02:00:00:00:00:0{n}", seq=3, id=f"b-{n}") for n in range(5)])  # fmt: skip # noqa: E501
+
+    once = home.partition.process(again)
+    home.start()
+
+    assert home.process(again) == once
+    assert [event["event"] for event in events_of(once)] == ["ABSENT", *["NEW"] * 5]
+
+
+def test_what_is_done_again_after_its_block_was_stored_is_known() -> None:
+    home = Home(["dedupe"])
+    record = home.batch(frame(0, ta=TA, seq=1))
+    home.process(record)
+    home.start()
+
+    assert home.process(record) == Done()
+
+
+def test_what_merge_held_is_released_after_a_crash_as_it_would_have_been() -> None:
+    def run(crash: bool) -> list[list[Message]]:
+        home, out = Home([{"dedupe": {"mode": "merge"}}]), []
+        for n in range(8):
+            copies = [frame(n + s / 9, ta=TA, seq=n // 2, id=f"{n}-{s}", sensor=f"s{s}") for s in range(3)]  # fmt: skip # noqa: E501
+            out.append(frames_of(home.process(home.batch(*copies))))
+            if crash:
+                home.start()
+        return out
+
+    assert run(crash=True) == run(crash=False)
+    assert sum(map(len, run(crash=False))) == 3
+
+
+def test_an_agents_repeat_is_dropped() -> None:
+    home = Home(["dedupe"])
+    record = home.batch(frame(0, ta=TA, seq=1))
+    home.process(record)
+    later = Record("in", 0, 7, None, record.value)
+
+    assert home.process(later) == Done()
+    assert home.partition.seen["in"].repeated == 1
+
+
+def test_outputs_carry_where_they_were_made_from() -> None:
+    home = Home([{"presence": {"min_sightings": 1}}], partitions=1)
+    done = home.process(home.batch(*[frame(n, ta=f"02:00:00:00:00:0{n}") for n in range(3)]))
+
+    assert [(o.topic, Origin.from_headers(o.headers)) for o in done.outputs] == [
+        ("out", Origin("in", 0, 0)),
+        *[("events", Origin("in", 0, 0, n)) for n in range(3)],
+    ]
+    assert [output.key for output in done.outputs[1:]] == [
+        b"02:00:00:00:00:00", b"02:00:00:00:00:01", b"02:00:00:00:00:02"
+    ]  # fmt: skip
+    assert decode_batch(done.outputs[0].value).sent_at == 5
+
+
+def test_what_came_from_a_worker_is_dropped_by_its_origin() -> None:
+    home = Home(["presence"])
+    raw = BatchEncoder("", "").encode([frame(0, ta=TA)], sequence=0, sent_at=0, now=0)
+    first = Record("in", 0, 0, None, raw, Origin("before", 1, 4).to_headers())
+    again = Record("in", 0, 1, None, raw, Origin("before", 1, 4).to_headers())
+
+    assert len(frames_of(home.process(first))) == 1
+    assert home.process(again) == Done()
+
+
+def test_a_heartbeat_moves_time_and_goes_on_to_every_partition() -> None:
+    home = Home([{"presence": {"absent_after_seconds": 5}}], partitions=3)
+    home.process(home.batch(frame(0, ta=TA)))
+    done = home.process(home.batch(now=START + 60 * SECOND))
+
+    assert [event["event"] for event in events_of(done)] == ["ABSENT"]
+    beats = [o for o in done.outputs if o.topic == "out"]
+    assert [(o.partition, decode_batch(o.value).now) for o in beats] == [
+        (n, START + 60 * SECOND) for n in range(3)
+    ]
+    assert home.process(home.batch(now=START + 60 * SECOND)).outputs == []
+
+
+def test_time_is_handed_on_as_late_as_what_is_held() -> None:
+    home = Home([{"dedupe": {"mode": "merge", "window_seconds": 2}}], partitions=1)
+    done = home.process(home.batch(now=START))
+
+    assert decode_batch(done.outputs[0].value).now == START - 2 * SECOND - 1
+
+
+def test_a_sensor_whose_clock_is_hours_off_does_not_say_what_time_it_is() -> None:
+    home = Home([{"presence": {"absent_after_seconds": 60}}])
+    home.process(home.batch(frame(0, ta=TA)))
+    wrong = frame(7200, ta="02:00:00:00:00:09")
+    done = home.process(home.batch(wrong, now=START + 7200 * SECOND, offset_ms=7.2e6))
+
+    done.outputs += home.process(home.batch(frame(9, ta=TA))).outputs
+    assert home.partition.pipeline.now == START + 9 * SECOND
+    assert "ABSENT" not in [event["event"] for event in events_of(done)]
+    assert decode_batch(done.outputs[0].value).clock_offset_ms == 7.2e6
+
+
+def test_events_are_read_from_topics_of_their_own() -> None:
+    home = Home(["print"], source={"frame": "in", "presence": "in-events"})
+    event = Message(type="presence", timestamp=START, id="x", event="NEW", key=TA)
+    raw = encode_event(event)
+
+    assert events_of(home.process(Record("in-events", 0, 0, None, raw))) == [event]
+    assert home.process(Record("in-events", 0, 1, b"key", None)) == Done()
+
+
+FLAKY = """
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('flaky')
+class Flaky(Stage):
+    failures: int = 1
+
+    def handle(self, message):
+        count = self.state.get('count', 0) + 1
+        self.state['count'] = count
+        if self.failures and message['seq'] == 2:
+            self.failures -= 1
+            raise RuntimeError('not now')
+        message['count'] = count
+        return message
+"""
+
+
+@pytest.fixture
+def flaky(tmp_path: Path) -> Home:
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    return Home(["flaky"], plugins=[str(tmp_path / "flaky.py")])
+
+
+def test_what_fails_once_is_tried_again_from_the_state_before(flaky: Home) -> None:
+    done = flaky.process(flaky.batch(*[frame(n, ta=TA, seq=n) for n in range(4)]))
+
+    assert done.dead is None
+    assert [message["count"] for message in frames_of(done)] == [1, 2, 3, 4]
+    assert flaky.partition.stage_stats[0].received == 4
+    assert flaky.partition.stage_stats[0].errors == 0
+
+
+def test_what_fails_again_is_set_aside_and_the_rest_goes_on(flaky: Home) -> None:
+    flaky.partition.pipeline.entries[0].component.failures = 9
+    done = flaky.process(flaky.batch(*[frame(n, ta=TA, seq=n, id=f"s-{n}") for n in range(4)]))
+
+    assert done.dead is not None
+    assert dead_letter.read(done.dead)["ids"] == "s-2"
+    assert [message["count"] for message in frames_of(done)] == [1, 2, 4]
+    assert flaky.partition.stage_stats[0].errors == 1
+
+
+UNKEEPABLE = """
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('unkeepable')
+class Unkeepable(Stage):
+    def handle(self, message):
+        self.state['lock'] = object()
+        return message
+"""
+
+
+def test_state_that_cannot_be_kept_fails_the_batch_and_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "unkeepable.py").write_text(UNKEEPABLE)
+    home = Home(["unkeepable"], plugins=[str(tmp_path / "unkeepable.py")])
+    record = home.batch(frame(0, ta=TA))
+    done = home.process(record)
+
+    assert done.outputs == []
+    assert done.dead is not None
+    assert "stage 'unkeepable': a object can't be kept" in dead_letter.read(done.dead)["reason"]
+    home.start()
+    assert home.process(record) == Done()
+    # Nothing was noted as seen, so that it can be sent again from the dead letters.
+    assert home.process(Record("in", 0, 9, None, record.value)).dead is not None
