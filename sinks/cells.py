@@ -19,7 +19,6 @@ from datastalker.text import one_line
 Convert = Callable[[Any], str]
 
 _FORMULA = re.compile(r"(?:^|(?<=[;|]))(?=\s*[=+\-@＝＋－＠])")
-_SAFE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]*").fullmatch
 _MEMO_ENTRIES = 16_384
 _MEMO_LENGTH = 256  # characters; what is longer will hardly come again
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -74,7 +73,9 @@ def any_cell(value: Any) -> str:
 
 def identifier(value: Any) -> str:
     """The cell of an id: each is its own, so a memory would not help."""
-    return value if _SAFE_ID(value) else any_cell(value)
+    if value[:1].isalnum() and value.isascii() and value.replace("-", "", 1).isalnum():
+        return value  # type: ignore[no-any-return]
+    return any_cell(value)
 
 
 def joined(value: Any) -> str:
@@ -135,7 +136,7 @@ class Cells:
         lists, maps = Memo(joined), Memo(lambda items: quoted(as_json(dict(items))))
 
         def list_cell(value: Any) -> str:
-            return lists[tuple(value)] if type(value) is list else joined(value)
+            return lists[tuple(value)] if isinstance(value, list) else joined(value)
 
         self._by_type: dict[str, Convert] = {
             "integer": numbers.__getitem__,
@@ -152,5 +153,5 @@ class Cells:
         if name == "id":
             return identifier
         if name in _EACH_ITS_OWN:
-            return "%d".__mod__
+            return int.__repr__
         return self._by_type.get(type_name, any_cell)
