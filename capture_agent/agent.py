@@ -130,6 +130,9 @@ class Agent:
         """A file that is read as fast as can be: heartbeats by its own time, so that they stand in
         the same places each time; and not before there were frames for a batch in each partition."""
         now, arrived = self._beat
+        if not now:
+            self._beat = self.pipeline.now, 0
+            return
         due = now + self._settings["heartbeat_seconds"] * 1e6
         if self.pipeline.now >= due and self.publisher.arrived >= arrived + self._round:
             self._beat = self.pipeline.now, self.publisher.arrived

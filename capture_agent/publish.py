@@ -152,9 +152,10 @@ class Publisher:
                 self._cut(lane, self._take(lane))
 
     def heartbeat(self, now: int) -> None:
-        """Tell every partition that it is `now`, with the frames that wait for it if there are."""
+        """Tell every partition that it is `now`, behind the frames that wait for it."""
         for lane in self._lanes:
-            self._cut(lane, self._take(lane), now)
+            self._cut(lane, self._take(lane))
+            self._encode(lane, [], now)
 
     def event(self, message: Message, plan: TopicPlan, kind: str = "event") -> None:
         """Send a message that is no frame, to the partition of its key."""
@@ -197,26 +198,27 @@ class Publisher:
         lane.since = 0.0
         return batch
 
-    def _cut(self, lane: Lane, frames: list[Message], now: int | None = None) -> None:
-        """Send a batch. `now` is the time of its last frame, or a later one if that is known."""
+    def _cut(self, lane: Lane, frames: list[Message]) -> None:
+        """Send frames as a batch; its `now` is the time of the last."""
         try:
             written = list(map(self._encoder.frame, frames))
         except WireError:
             frames, written = self._writable(frames)
-        if now is None:
-            if not frames:
-                return
-            now = max(frame.get("timestamp") or 0 for frame in frames)
+        if not frames:
+            return
         if sum(map(len, written)) > _MAX_BYTES and len(written) > 1:
             half = len(written) // 2
             self._cut(lane, frames[:half])
-            self._cut(lane, frames[half:], now)
+            self._cut(lane, frames[half:])
             return
+        self._encode(lane, written, max(frame.get("timestamp") or 0 for frame in frames))
+
+    def _encode(self, lane: Lane, written: list[bytes], now: int) -> None:
+        assert self._plan is not None
         value = self._encoder.batch(
             written, sequence=lane.sequence, sent_at=time.time_ns() // 1000, now=now
         )
         lane.sequence += 1
-        assert self._plan is not None
         kind = "frames" if written else "heartbeat"
         self._send(Parcel(self._plan.name, lane.number, value, kind, len(written)))
 

@@ -1,0 +1,126 @@
+"""`stalk capture` while its broker is killed, restarted, silent: nothing lost that need not be, and
+nothing uncounted. One broker for all of it, apart from the other tests'."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from infra.local import Kafka, Stack
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker to kill and to pause."""
+    stack = Stack(tmp_path_factory.mktemp("frail"), quick=True).end_with(os.getpid())
+    yield stack.kafka.start()
+    stack.stop(wipe=True)
+
+
+@pytest.fixture
+def paused(frail: Kafka) -> Iterator[Callable[[], None]]:
+    """Pauses the broker until the end of the test."""
+    yield frail.pause
+    frail.resume()
+
+
+def _paced(make_node: Make, kafka: Kafka, frames: int, speed: float, **agent: Any) -> Any:
+    node = make_node(kafka, frames)
+    node.source = {"pcap": {"path": str(node.capture), "speed": speed}}
+    return node.ready(linger_ms=50, **agent)
+
+
+def test_a_broker_that_is_killed_and_restarted_has_every_frame_once(
+    frail: Kafka, make_node: Make
+) -> None:
+    node = _paced(make_node, frail, 9000, 15)  # 6 s of it
+    process = node.start()
+    make_node.until(lambda: len(node.published()) > 100, "the first frames")
+
+    frail.kill()
+    assert process.poll() is None
+    frail.start()
+    said = make_node.end(process)
+
+    assert said.code == 0, said.text
+    assert "Traceback" not in said.text
+    assert said.balance["published"] == len(node.published()) == len(node.embedded())
+    assert node.published() == node.embedded()
+    for batches in node.batches().values():
+        assert [batch.sequence for batch in batches] == list(range(len(batches)))
+
+
+def test_frames_of_a_file_that_can_t_be_delivered_in_time_end_it_with_exit_code_1(
+    frail: Kafka, make_node: Make, paused: Callable[[], None]
+) -> None:
+    node = _paced(make_node, frail, 60_000, 10, delivery_timeout_seconds=3)
+    process = node.start()
+    make_node.until(lambda: len(node.published()) > 100, "the first frames")
+
+    paused()
+    said = make_node.end(process)
+
+    assert said.code == 1
+    assert "could not be delivered to Kafka within 3 s" in said.text
+    assert "delivery_timeout_seconds" in said.text
+    assert "Traceback" not in said.text
+    assert said.balance["dropped"] - said.balance["bad_fcs"] > 0
+    assert said.balance["captured"] < 60_000
+
+
+def test_a_second_signal_while_it_waits_for_the_broker_ends_it_at_once(
+    frail: Kafka, make_node: Make, paused: Callable[[], None]
+) -> None:
+    node = _paced(make_node, frail, 60_000, 10)
+    process = node.start()
+    make_node.until(lambda: len(node.published()) > 100, "the first frames")
+
+    paused()
+    process.send_signal(signal.SIGTERM)
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if "batches wait for Kafka" in line:
+            break
+    assert process.poll() is None, said
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+
+    assert process.returncode == -signal.SIGINT
+
+
+def test_what_is_heard_live_and_finds_no_room_is_dropped_and_counted(
+    frail: Kafka, make_node: Make
+) -> None:
+    node = make_node(frail, 0, source={"pcap": {"path": "-"}})
+    node.ready(linger_ms=50, queue_mb=0.1, status_seconds=0.3)
+    process = node.start(stdin=subprocess.PIPE, text=False)
+    process.stdin.write(make_node.header() + make_node.air(100))
+    process.stdin.flush()
+    make_node.until(lambda: len(node.published()) == 93, "the first frames")
+
+    frail.pause()
+    try:
+        process.stdin.write(make_node.air(40_000, first=100))  # more than the pipe and queue hold
+        process.stdin.close()
+    finally:
+        frail.resume()
+    process.wait(90)
+
+    assert process.returncode == 0
+    ended = node.statuses()[-1]
+    assert ended["state"] == "ended"
+    assert ended["captured"] == 40_100
+    assert ended["dropped_queue_full"] > 0
+    assert ended["waiting"] == 0
+    frames = node.published()
+    assert ended["published"] == len(frames)
+    assert set(Counter(frame["id"] for frame in frames).values()) == {1}
