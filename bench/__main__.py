@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from bench import memory, parse, pipeline, start
+from bench import memory, parse, pipeline, start, wire
 
 TABLES = {
     "parse": parse.table,
     "pipeline": pipeline.table,
+    "wire": wire.table,
     "memory": memory.table,
     "start": start.table,
 }

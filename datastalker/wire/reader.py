@@ -10,7 +10,6 @@ the plain way: the codec, then `frames.from_record`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import Any
@@ -23,9 +22,9 @@ from datastalker.wire.codec import blocks
 from datastalker.wire.frames import ADDRESSES, IN_WPS, INHERITED, LISTS, Origin
 from datastalker.wire.primitives import read_long
 
-LIMIT = 1 << 13
+LIMIT = 1 << 14
 """Runs of fields that are remembered."""
-LEAST_FRAME = 34
+LEAST_FRAME = 35
 """Bytes of the shortest frame: one for each field."""
 LONGEST_RUN = 1 << 12
 """Bytes of the longest run that is remembered."""
@@ -43,6 +42,10 @@ _READ = {
     **{name: codec.read for name, codec in frames.FRAME.fields.items()},
     **{name: codec.read for name, codec in frames.MANAGEMENT.fields.items()},
 }
+_Addresses = tuple[dict[str, str], list[int]]
+"""The keys, and the sizes of bodies to try behind them."""
+_Body = tuple[dict[str, Any], list[tuple[str, list[Any]]]]
+"""The keys that messages may share, and the lists, of which each gets its own."""
 _UNUSUAL = (LookupError, ValueError, StructError)
 
 
@@ -51,9 +54,14 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._count = 0
-        self._heads: dict[Any, tuple[dict[bytes, _Run], dict[int, list[int]]]] = {}
-        self._addresses: dict[bytes, _Run] = {}
-        self._bodies: dict[bytes, tuple[dict[str, Any], list[tuple[str, list[Any]]]]] = {}
+        self._heads: dict[Any, dict[bytes, dict[str, Any]]] = {}
+        self._addresses: dict[bytes, _Addresses] = {}
+        self._bodies: dict[bytes, _Body] = {}
+        # The sizes to try: by the kind's byte, and by transmitter.
+        self._head_sizes: list[list[int]] = [[] for _ in range(256)]
+        self._address_sizes: list[list[int]] = [[] for _ in range(256)]
+        self._body_sizes: dict[str | None, list[int]] = {}
+        self._recent_sizes: list[int] = []
         self._low, self._upper = _Low(), _Upper()
 
     def read(self, data: bytes, offset: int) -> Batch:
@@ -80,8 +88,9 @@ class FrameReader:
         key = (*origin[:3], *origin.labels.items())
         if key not in self._heads:
             self._may_remember(0)
-        heads, head_sizes = self._heads.setdefault(key, ({}, {}))
+        heads = self._heads.setdefault(key, {})
         low, upper, addresses, bodies = self._low, self._upper, self._addresses, self._bodies
+        head_sizes, address_sizes = self._head_sizes, self._address_sizes
         append = out.append
         for _ in range(count):
             try:
@@ -135,14 +144,15 @@ class FrameReader:
                 else:
                     at += 1
                 # kind to labels
-                for size in head_sizes.get(data[at], ()):
+                kind = data[at]
+                for size in head_sizes[kind]:
                     head = heads.get(data[at : at + size])
                     if head is not None:
                         break
                 else:
-                    head, size = self._learn_head(data, at, origin, heads, head_sizes)
+                    head, size = self._learn_head(data, at, origin, heads)
                 at += size
-                message = Message(head.keys)
+                message = Message(head)
                 message["timestamp"] = time >> 1
                 message["id"] = identity
                 if number is not None:
@@ -153,27 +163,28 @@ class FrameReader:
                 if duration is not None:
                     message["duration"] = duration >> 1
                 # ta to bssid
-                for size in head.sizes:
-                    run = addresses.get(data[at : at + size])
-                    if run is not None:
+                for size in address_sizes[kind]:
+                    found = addresses.get(data[at : at + size])
+                    if found is not None:
                         break
                 else:
-                    run, size = self._learn_addresses(data, at, head)
+                    found, size = self._learn_addresses(data, at, address_sizes[kind])
                 at += size
-                message.update(run.keys)
+                message.update(found[0])
                 # management
                 if data[at] == 2:
-                    if data[at + 1]:
-                        tsf, at = read_long(data, at + 2)
+                    at += 1
+                    if data[at]:
+                        tsf, at = _number(data, at)
                         message["tsf"] = tsf & _UNSIGNED
                     else:
-                        at += 2
-                    for size in run.sizes:
+                        at += 1
+                    for size in found[1]:
                         body = bodies.get(data[at : at + size])
                         if body is not None:
                             break
                     else:
-                        body, size = self._learn_body(data, at, run)
+                        body, size = self._learn_body(data, at, found[1])
                     at += size
                     message.update(body[0])
                     for name, values in body[1]:
@@ -201,13 +212,8 @@ class FrameReader:
         return offset
 
     def _learn_head(
-        self,
-        data: bytes,
-        at: int,
-        origin: Origin,
-        heads: dict[bytes, _Run],
-        sizes: dict[int, list[int]],
-    ) -> tuple[_Run, int]:
+        self, data: bytes, at: int, origin: Origin, heads: dict[bytes, dict[str, Any]]
+    ) -> tuple[dict[str, Any], int]:
         record, end = _read_run(_HEAD, data, at)
         keys = {"type": "frame", "timestamp": 0, "id": ""}
         for name, value in record.items():
@@ -215,25 +221,37 @@ class FrameReader:
                 value = getattr(origin, name) or None
             if value is not None:
                 keys[name] = value
-        run = _Run(keys, [])
         if self._may_remember(end - at):
-            heads[data[at:end]] = run
-            _first(sizes.setdefault(data[at], []), end - at)
-        return run, end - at
+            heads[data[at:end]] = keys
+        _first(self._head_sizes[data[at]], end - at)
+        return keys, end - at
 
-    def _learn_addresses(self, data: bytes, at: int, head: _Run) -> tuple[_Run, int]:
-        record, end = _read_run(ADDRESSES, data, at)
+    def _learn_addresses(self, data: bytes, at: int, sizes: list[int]) -> tuple[_Addresses, int]:
+        keys, end = {}, at
+        for name in ADDRESSES:
+            if data[end] == 2:
+                raw, end = _READ[name](data, end)
+                keys[name] = raw.hex(":")
+            elif data[end]:
+                raise ValueError
+            else:
+                end += 1
         known = self._addresses.get(data[at:end])
         if known is None:
-            known = _Run({k: v.hex(":") for k, v in record.items() if v is not None}, [])
-            if self._may_remember(end - at):
+            remember = self._may_remember(end - at)
+            # A transmitter's bodies are of few sizes, to whomever it sends them.
+            known = keys, self._body_sizes.setdefault(keys.get("ta"), [])
+            if remember:
                 self._addresses[data[at:end]] = known
-        _first(head.sizes, end - at)
+        _first(sizes, end - at)
         return known, end - at
 
-    def _learn_body(
-        self, data: bytes, at: int, run: _Run
-    ) -> tuple[tuple[dict[str, Any], list[tuple[str, list[Any]]]], int]:
+    def _learn_body(self, data: bytes, at: int, sizes: list[int]) -> tuple[_Body, int]:
+        for size in self._recent_sizes:  # others, with another address, may have said the same
+            known = self._bodies.get(data[at : at + size])
+            if known is not None:
+                _first(sizes, size)
+                return known, size
         record, end = _read_run(_BODY, data, at)
         known = self._bodies.get(data[at:end])
         if known is None:
@@ -246,7 +264,8 @@ class FrameReader:
             )
             if self._may_remember(end - at):
                 self._bodies[data[at:end]] = known
-        _first(run.sizes, end - at)
+        _first(sizes, end - at)
+        _first(self._recent_sizes, end - at)
         return known, end - at
 
     def _may_remember(self, size: int) -> bool:
@@ -255,21 +274,12 @@ class FrameReader:
             return False
         self._count += 1
         if self._count > LIMIT:
-            for heads, sizes in self._heads.values():
+            for heads in self._heads.values():
                 heads.clear()
-                sizes.clear()
-            for known in (self._heads, self._addresses, self._bodies):
+            for known in (self._heads, self._addresses, self._bodies, self._body_sizes):
                 known.clear()
             self._count = 1
         return True
-
-
-@dataclass(slots=True)
-class _Run:
-    """The keys that a run gave, and the sizes that the next run had behind it."""
-
-    keys: dict[str, Any]
-    sizes: list[int]
 
 
 def _read_run(names: tuple[str, ...], data: bytes, at: int) -> tuple[dict[str, Any], int]:

@@ -22,7 +22,7 @@ from datastalker.wire.frames import ABSENT, ADDRESSES, IN_WPS, INHERITED, LISTS,
 from datastalker.wire.memo import Memo, Memory, Step, write_number, write_text
 from datastalker.wire.primitives import Codec, write_long
 
-LIMIT = 1 << 13
+LIMIT = 1 << 14
 """Values, and tuples of values, whose bytes are remembered."""
 LIMIT_NUMBERS = 1 << 14
 """Sequence numbers, lengths and durations whose bytes are."""
@@ -106,7 +106,7 @@ class FrameWriter:
     def _block_writer(self, names: tuple[str, ...], present: tuple[str, ...], codec: Codec) -> Step:
         single = len(present) == 1
         plan = [(name, self.field(name, codec.fields[name].write)) for name in names]
-        checked = frozenset(self.inherited)
+        checked = [name for name in self.inherited if name in names]
         absent = {name: stand_in for name, stand_in in ABSENT.items() if name not in present}
 
         def write(picked: Any) -> bytes:
@@ -116,7 +116,7 @@ class FrameWriter:
             if "wps" in names:
                 wps = {field: values.get(key) for key, field in IN_WPS.items()}
                 values["wps"] = wps if any(v is not None for v in wps.values()) else None
-            if None in values.values() and not checked.isdisjoint(values):
+            if any(values.get(name, 0) is None for name in checked):
                 raise WireError("that a frame hasn't what its batch has is told in extra")
             values.update(absent)
             return b"".join([step(values.get(name)) for name, step in plan])

@@ -127,7 +127,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ]  # fmt: skip
     decoder.read(encoder.encode(messages, **HEAD), 0)
     assert sum(len(memo) for memo in encoder._writer._memory._memos) <= 100
-    runs = [decoder._addresses, decoder._bodies, *(heads for heads, _ in decoder._heads.values())]
+    runs = [decoder._addresses, decoder._bodies, *decoder._heads.values()]
     assert sum(map(len, runs)) <= 100
 
 
@@ -155,6 +155,14 @@ def test_the_kinds_of_the_schema_are_those_of_the_contract() -> None:
     frame_fields = schemas.current("frame_batch")["fields"][-1]["type"]["items"]["fields"]
     symbols = next(f["type"]["symbols"] for f in frame_fields if f["name"] == "kind")
     assert tuple(symbols) == KIND_NAMES
+
+
+def test_the_reader_goes_by_the_order_of_the_schema() -> None:
+    own = ("timestamp", "id", "frame_number", "seq", "length", "duration")
+    behind = ("management", "heard_by", "extra")
+    assert tuple(frames.FRAME.fields) == (*own, *reader._HEAD, *frames.ADDRESSES, *behind)
+    assert tuple(frames.MANAGEMENT.fields) == ("tsf", *reader._BODY)
+    assert len(frames.FRAME.fields) == reader.LEAST_FRAME
 
 
 def test_a_key_that_is_null_is_absent() -> None:
