@@ -7,7 +7,6 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-CAPTURES ?= ../shared/captures
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +22,7 @@ demo: .venv/.ready ## Simulate an hour of air, run the pipeline on it, show the 
 	@infra/demo.sh
 
 test: .venv/.ready-dev ## Set up and run all tests
-	@$(BIN)/python -m pytest -n auto
+	@$(BIN)/python -m pytest -n auto -rs
 
 lint: .venv/.ready-dev ## Format, lint, types, the import contract
 	@$(BIN)/ruff format --check .

@@ -17,6 +17,7 @@ from datastalker.errors import ConfigError, InputError, Problem
 from datastalker.message import Field, Message
 from datastalker.options import Path, complete, option, options_of, suggest
 from datastalker.pipeline import Entry, Pipeline
+from datastalker.registry_settings import REGISTRY_SETTINGS
 from datastalker.stage import REGISTRY, Component, Sink, SourceStage, Stage
 from datastalker.state import MAX_ENTRIES, State
 from datastalker.stats import Stats
@@ -53,6 +54,9 @@ class Settings:
     kafka: dict = option(  # type: ignore[type-arg]
         {}, "the broker; a run in one process hands messages over in memory and does not use it"
     )
+    schema_registry: dict | None = option(  # type: ignore[type-arg]
+        None, "a registry of schemas: url, username, password, ca; null: messages name their own"
+    )
     topics: dict[str, dict] = option(  # type: ignore[type-arg]
         {}, "by a topic's name: partitions, replication, retention_hours, compact, key"
     )
@@ -69,6 +73,13 @@ class Settings:
 
 
 SETTINGS = options_of(Settings) or {}
+NESTED = {
+    "kafka": KAFKA,
+    "schema_registry": REGISTRY_SETTINGS,
+    "agent": AGENT,
+    "workers": WORKERS,
+}
+"""What stands under those settings that have settings of their own."""
 
 
 @dataclass
@@ -302,6 +313,10 @@ class _Checker:
             self.report(("kafka", setting), text)
         for name, given in settings["topics"].items():
             complete(TOPIC, given, ("topics", name), self.report)
+        if settings["schema_registry"] is not None:
+            given = settings["schema_registry"]
+            path: Path = ("schema_registry",)
+            settings["schema_registry"] = complete(REGISTRY_SETTINGS, given, path, self.report)
         complete(AGENT, settings["agent"], ("agent",), self.report)
         complete(WORKERS, settings["workers"], ("workers",), self.report)
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from datastalker.catalog import BUILTIN
 from datastalker.commands.stages import everything, role, summary
-from datastalker.config import SETTINGS
+from datastalker.config import NESTED, SETTINGS
 from datastalker.message import FIELDS
 from datastalker.options import Option, options_of
+from datastalker.topics import TOPIC
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,29 +35,52 @@ def builtin() -> dict[str, Any]:
     return {name: found[name] for name in BUILTIN}
 
 
+_ORDER = ("pcap", "dedupe", "beacon_filter", "oui", "moving_average", "presence")
+"""The template's pipeline; what else there is stands behind it, switched off by OFF."""
+OFF = "#~ "
+
+
 def template() -> str:
-    """The text of config.template.yml."""
+    """The text of config.template.yml. Without its `#~ ` every stage is switched on."""
     lines = [_HEAD]
     for opt in SETTINGS.values():
+        if opt.name in NESTED or opt.name == "topics":
+            continue
         value = _yaml(opt.default)
         lines.append(f"# {opt.help}\n{'# ' if opt.default is None else ''}{opt.name}: {value}")
-    lines.append("\npipeline:")
-    for name, cls in builtin().items():
-        lines.append("")
-        lines += [f"  # {line}" for line in textwrap.wrap(summary(cls), 94)]
-        if name == "csv":
-            lines += [
-                "  # A topic cuts the pipeline: run as one process, messages are handed over here in memory.",
-                "  - topic: {frame: wifi.decorated, presence: wifi.presence}",
-                "",
-            ]
-        options = options_of(cls) or {}
-        lines.append(f"  - {name}:")
+    for name, options in NESTED.items():
+        lines += ["", f"# {name}: {SETTINGS[name].help.split(':')[0]}", f"{OFF}{name}:"]
         for opt in options.values():
-            value = cls.example.get(opt.name, opt.default)
-            lines += [f"      # {line}" for line in textwrap.wrap(_about(opt), 90)]
-            lines.append(f"      {opt.name}: {_yaml(value)}")
+            value = "http://localhost:8081" if opt.required else opt.default
+            lines.append(f"  # {_about(opt)}\n{OFF}  {opt.name}: {_yaml(value)}")
+    lines += ["", f"# {SETTINGS['topics'].help}", f"{OFF}topics:", f"{OFF}  wifi.decorated:"]
+    for opt in TOPIC.values():
+        lines.append(f"    # {_about(opt)}\n{OFF}    {opt.name}: {_yaml(opt.default)}")
+    found = builtin()
+    lines.append("\npipeline:")
+    for name in _ORDER:
+        lines += _stage(name, found[name])
+    lines += ["", "  # Others, to switch on: take the #~ away."]
+    for name in ("strip", "limit", "print"):
+        lines += _stage(name, found[name], OFF)
+    lines += [
+        "",
+        "  # A topic cuts the pipeline. Run as one process, messages are handed over in memory.",
+        f"{OFF}  - topic: {{frame: wifi.decorated, presence: wifi.presence}}",
+    ]
+    lines += _stage("csv", found["csv"])
+    lines += _stage("elasticsearch", found["elasticsearch"], OFF)
     return "\n".join(lines) + "\n"
+
+
+def _stage(name: str, cls: Any, off: str = "") -> list[str]:
+    lines = ["", *(f"  # {line}" for line in textwrap.wrap(summary(cls), 94))]
+    lines.append(f"{off}  - {name}:")
+    for opt in (options_of(cls) or {}).values():
+        value = cls.example.get(opt.name, opt.default)
+        lines += [f"      # {line}" for line in textwrap.wrap(_about(opt), 90)]
+        lines.append(f"{off}      {opt.name}: {_yaml(value)}")
+    return lines
 
 
 def _about(opt: Option) -> str:
@@ -77,6 +101,8 @@ def reference() -> str:
         "`pipeline` is the list of what follows, read from top to bottom.",
         "",
     ]
+    for name, options in {**NESTED, "topics: NAME": TOPIC}.items():
+        lines += [f"### `{name}:`", "", *_options_table(options), ""]
     for wanted, title in (("source", "Sources"), ("stage", "Stages"), ("sink", "Sinks")):
         lines += [f"## {title}", ""]
         for name, cls in builtin().items():

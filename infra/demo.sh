@@ -17,4 +17,4 @@ echo
 echo
 echo "The CSV files lie in $PWD/.demo/out:"
 ls -lh .demo/out | tail -n +2 | awk '{print "  " $5 "  " $9}'
-echo "Next: put a capture of your own into config.template.yml, and run ./stalk --run -c config.template.yml"
+echo "Next: put captures of your own into captures/, and run ./stalk --run -c examples/home.yaml"

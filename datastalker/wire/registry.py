@@ -12,26 +12,13 @@ from typing import Any
 
 import schemas
 from datastalker.errors import RegistryError, WireError
-from datastalker.options import option
+from datastalker.registry_settings import SchemaRegistrySettings
 from datastalker.wire.framing import Framing, SingleObject, Writer
 
 TIMEOUT_SECONDS = 10
 """How long one request may take."""
 
-
-def _url(value: str) -> str | None:
-    if value.startswith(("http://", "https://")):
-        return None
-    return f"must begin with http:// or https://, as in http://localhost:8081, not '{value}'"
-
-
-class SchemaRegistrySettings:
-    """`schema_registry:` in the YAML. Without it messages carry the fingerprint of their schema."""
-
-    url: str = option(help="where the registry is, such as http://localhost:8081", check=_url)
-    username: str | None = option(None, "user name, if the registry wants one")
-    password: str | None = option(None, "password; better as ${REGISTRY_PASSWORD}")
-    ca: str | None = option(None, "file with the certificates to trust, for https")
+__all__ = ["Confluent", "SchemaRegistrySettings", "framing_of"]
 
 
 class Confluent(Framing):

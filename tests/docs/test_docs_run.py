@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from datastalker import config as configuration
+from datastalker.catalog import BUILTIN
 from datastalker.stage import REGISTRY
-from docs.reference import generated
+from docs.reference import OFF, generated
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -54,6 +55,15 @@ def test_examples_and_the_template_can_be_built(path):
 
     assert [str(problem) for problem in config.problems] == []
     configuration.build(config)
+
+
+def test_the_template_can_be_built_with_everything_switched_on():
+    text = (ROOT / "config.template.yml").read_text(encoding="utf-8").replace(OFF, "")
+    config = configuration.parse(text, "all.yml")
+
+    assert [str(problem) for problem in config.problems] == []
+    configuration.build(config)
+    assert {step.name for step in config.steps} == {*BUILTIN, "topic"}
 
 
 @pytest.mark.parametrize("path", list(generated()), ids=lambda path: path.name)
