@@ -303,3 +303,27 @@ def test_an_embedded_run_ends_with_a_sentence_where_no_server_is(
     pipeline = build([{"elasticsearch": {"hosts": ["http://127.0.0.1:9"]}}], [frame(1, id="x")])
     with pytest.raises(OutputError, match=r"http://127.0.0.1:9 can't be reached, correct 'hosts'"):
         pipeline.run()
+
+
+def test_all_that_a_simulated_house_gives_is_accepted(
+    elasticsearch: Elasticsearch, tmp_path: Path
+) -> None:
+    from datetime import UTC, datetime
+
+    import yaml
+
+    from datastalker import config as configuration
+    from datastalker.simulator.scene import Options
+    from datastalker.simulator.write import write_scene
+
+    start = datetime(2026, 3, 2, 17, tzinfo=UTC)
+    write_scene(Options(seed=1, minutes=5, attack=True, start=start), tmp_path)
+    stages = ["oui", "presence", {"dedupe": {"mode": "merge"}}, "beacon_filter", "moving_average"]
+    options = {"hosts": [elasticsearch.url], "index": "simulated", "replicas": 0}
+    pipeline = [{"pcap": {"path": str(tmp_path / "*.pcap")}}, *stages, {"elasticsearch": options}]
+    text = yaml.safe_dump({"pipeline": pipeline})
+    built = configuration.build(configuration.parse(text, "simulated.yaml"))
+    built.run()
+    sink = built.entries[-1].stats
+    assert (sink.errors, count(elasticsearch.url, "simulated")) == (0, sink.received)
+    assert sink.received > 1000
