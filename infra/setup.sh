@@ -24,8 +24,15 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2
   "$python" -m venv .venv
 fi
 
+# Two readers of CSV that are none of ours; tests read back with them what the csv sink wrote.
+if [ "$what" = dev ] && { ! command -v sqlite3 || ! command -v mlr; } >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "setup: installs the Debian packages sqlite3 and miller (independent readers, for tests of the CSV)"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends sqlite3 miller; } >/dev/null 2>&1 ||
+    echo "setup: could not install them; tests that need them will be skipped" >&2
+fi
+
 if [ "$what" = dev ]; then
-  echo "setup: installs DataStalker and its development tools into .venv (click, PyYAML; pytest, hypothesis, ruff, mypy, import-linter, jsonschema)"
+  echo "setup: installs DataStalker and its development tools into .venv (click, PyYAML, confluent-kafka, fastavro, faust-streaming, elasticsearch; pytest, hypothesis, ruff, mypy, import-linter, jsonschema)"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' || fail "pip could not install; is the network there?"
   touch .venv/.ready .venv/.ready-dev
 else
