@@ -44,7 +44,14 @@ class Bridge:
         self.count = max(plan.partitions for plan in self.sources.values())
         self.partitions: dict[int, Partition] = {}
         self._in_hand: asyncio.Future[None] | None = None
+        self._open = asyncio.Event()
+        """Partitions are assigned, and their state was read."""
+        self._due: dict[tuple[str, int], int] = {}
+        """By topic and partition: the offset that comes next."""
+        self._gaps: dict[tuple[str, int], int] = {}
+        """The offset that came where another was due, and that was gone back from."""
         self._topics: dict[str, Any] = {}
+        self._committed: dict[Any, int] = {}
         changelog = changelog_topic(config, segment)
         self.table = app.Table(
             changelog.name.removesuffix("-changelog").removeprefix(f"{app.conf.id}-"),
@@ -55,7 +62,9 @@ class Bridge:
                 changelog.name, partitions=self.count, compacting=True, deleting=False, **_RAW
             ),
         )
-        source = app.topic(*self.sources, partitions=self.count, **_RAW)
+        # Faust acks a message too early (its agent was cancelled) or too late (a rebalance): what
+        # is done is known from the state, so offsets are committed from there.
+        source = app.topic(*self.sources, partitions=self.count, acks=False, **_RAW)
         app.agent(source, name=segment.name, concurrency=1)(self._agent)
         app.on_partitions_revoked.connect(self._revoked, weak=False)
         app.on_partitions_assigned.connect(self._assigned, weak=False)
@@ -63,7 +72,7 @@ class Bridge:
 
     async def _agent(self, stream: Any) -> None:
         async for event in stream.events():
-            # Faust acks an event whose agent was cancelled or raised: so it is finished in any case.
+            # What was begun is finished, whatever becomes of the agent.
             self._in_hand = asyncio.ensure_future(self._finish(event.message))
             try:
                 await asyncio.shield(self._in_hand)
@@ -72,8 +81,13 @@ class Bridge:
                 raise
 
     async def _finish(self, message: Any) -> None:
+        await self._open.wait()
+        if message.partition not in self.partitions:
+            return  # it was on its way here when the partition was taken away
         self.status.busy += 1
         try:
+            if not await self._is_next(message):
+                return
             await self._handle(
                 Record(
                     message.topic,
@@ -91,8 +105,28 @@ class Bridge:
         finally:
             self.status.busy -= 1
 
+    async def _is_next(self, message: Any) -> bool:
+        """Whether nothing was left out before a message.
+
+        Around a rebalance Faust may hand on what it had fetched before, and leave out messages.
+        Then we go back to the one that is due. If the same message comes again, those before it
+        are no longer there (retention, compaction).
+        """
+        place = message.topic, message.partition
+        due, gap = self._due.get(place, 0), self._gaps.get(place)
+        if message.offset <= due or (gap is not None and message.offset <= gap):
+            if gap is not None and message.offset >= due:
+                del self._gaps[place]
+            self._due[place] = max(due, message.offset + 1)
+            return True
+        if gap is None:
+            log.info("%s[%d]: from %d back to %d", *place, message.offset, due)
+            self._gaps[place] = message.offset
+            await self.app.consumer.seek_wait({message.tp: due})
+        return False
+
     async def _handle(self, record: Record) -> None:
-        partition = self.partitions.get(record.partition) or self._make(record.partition)
+        partition = self.partitions[record.partition]
         while True:
             try:
                 done = partition.process(record)
@@ -142,7 +176,7 @@ class Bridge:
         if offsets.get(sent.topic_partition) is not None:
             offsets[sent.topic_partition] = max(offsets[sent.topic_partition], sent.offset)
 
-    def _make(self, number: int) -> Partition:
+    def _make(self, number: int) -> None:
         """The pipeline of a partition, with the state that is stored."""
 
         def blocks() -> Iterable[bytes]:
@@ -152,11 +186,12 @@ class Bridge:
         partition = Partition(self.config, self.segment, number, self.framing, blocks)
         self.partitions[number] = partition
         self.status.partitions[self.segment.name, number] = partition
-        return partition
 
     async def _revoked(self, _: Any, revoked: Iterable[Any], **__: Any) -> None:
         """Finish what is in hand before another worker gets it; then drop all pipelines."""
-        if self._in_hand is not None and not self._in_hand.done():
+        opened = self._open.is_set()
+        self._open.clear()
+        if opened and self._in_hand is not None and not self._in_hand.done():
             seconds = self.app.conf.broker_session_timeout
             _done, late = await asyncio.wait([self._in_hand], timeout=seconds)
             if late:
@@ -168,6 +203,10 @@ class Bridge:
         mine = {b"%d" % tp.partition for tp in assigned if tp.topic in self.sources}
         for key in [key for key in self.table.data if key.partition(b"/")[0] not in mine]:
             del self.table.data[key]
+        offsets = self.app.tables.recovery.active_offsets
+        name = self.table.changelog_topic.get_topic_name()
+        for tp in [tp for tp in offsets if tp.topic == name and b"%d" % tp.partition not in mine]:
+            del offsets[tp]  # should it come back, it is read from the beginning
 
     async def _recovered(self, *_: Any, **__: Any) -> None:
         """State was read: make the pipelines of what is assigned now."""
@@ -176,12 +215,42 @@ class Bridge:
             self.status.give_up(self.segment.name)
             for number in sorted({tp.partition for tp in self.assigned()}):
                 self._make(number)
+            self._open.set()
         except DataStalkerError as error:
             die(f"{self.segment.name}: {error}")
 
     def assigned(self) -> list[Any]:
         """The partitions of the segment's sources that this worker has."""
         return [tp for tp in self.app.consumer.assignment() if tp.topic in self.sources]
+
+    async def seek(self, consumer: Any) -> None:
+        """Go on behind the last message whose block is stored."""
+        mine = [tp for tp in self.assigned() if tp.partition in self.partitions]
+        if not mine:
+            return
+        begins = await consumer.earliest_offsets(*mine)
+        ends = await consumer.highwaters(*mine)
+        begin = {}
+        for tp in mine:
+            done = self.partitions[tp.partition].offsets
+            if done.get(tp.topic, -1) >= (ends.get(tp) or 0):
+                log.error("%s[%d] ends before what was done: made anew?", tp.topic, tp.partition)
+                del done[tp.topic]
+            begin[tp] = max(done.get(tp.topic, -1) + 1, begins.get(tp) or 0)
+        self._due = {(tp.topic, tp.partition): offset for tp, offset in begin.items()}
+        self._gaps.clear()
+        await consumer.seek_wait(begin)
+
+    async def commit(self) -> None:
+        """Tell the broker what is done, for whoever watches the group."""
+        done = {}
+        for tp in self.assigned():
+            partition = self.partitions.get(tp.partition)
+            if self._open.is_set() and partition is not None and tp.topic in partition.offsets:
+                done[tp] = partition.offsets[tp.topic] + 1
+        if done and done != self._committed:
+            await self.app.consumer._commit(done)
+            self._committed = done
 
     async def measure(self) -> None:
         """Note how many messages wait."""

@@ -88,6 +88,10 @@ class Ring:
                     latest.pop(place, None)
                     if rest:
                         latest[place] = index, rest[0], rest[1]
+        if found and len(found) != min(found[-1]["number"] + 1, found[-1]["slots"]):
+            raise DataStalkerError(
+                f"{len(found)} blocks of state up to number {found[-1]['number']}: some are missing"
+            )
         later = _swept_later(found)
         entries: dict[str, list[tuple[Hashable, Any, int]]] = {label: [] for label in states}
         for (label, key), (index, value, expires) in latest.items():

@@ -52,6 +52,19 @@ class WithoutWeb(BootStrategy):
     enable_web = False
 
 
+class _Unread(dict[Any, Any]):
+    """Stands for Faust's note of what it read last: it has read nothing, so it leaves nothing out."""
+
+    def __missing__(self, key: Any) -> None:
+        return None
+
+    def __getitem__(self, key: Any) -> None:
+        return None
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Not noted."""
+
+
 class WorkerApp(faust.App):
     """A Faust app that runs segments."""
 
@@ -63,6 +76,24 @@ class WorkerApp(faust.App):
 
     def _create_directories(self) -> None:
         """Nothing is kept on disk."""
+
+    def _new_consumer(self) -> Any:
+        """A consumer that goes on where the state says.
+
+        Faust goes on from what was committed, and leaves out what is before the last message that
+        it read: after a rebalance that loses messages (see `Bridge._is_next`).
+        """
+        consumer: Any = super()._new_consumer()
+        consumer._read_offset = _Unread()
+        seek = consumer.perform_seek
+
+        async def perform_seek() -> None:
+            await seek()
+            for bridge in self.bridges:
+                await bridge.seek(consumer)
+
+        consumer.perform_seek = perform_seek
+        return consumer
 
     async def on_first_start(self) -> None:
         """Refuse what would hang later: the broker away, a topic missing."""
@@ -95,8 +126,9 @@ class WorkerApp(faust.App):
                 for bridge in self.bridges:
                     try:
                         await asyncio.wait_for(bridge.measure(), 10)
-                    except Exception as error:  # measured again; until then what was known counts
-                        log.debug("lag can't be measured: %r", error)
+                        await asyncio.wait_for(bridge.commit(), 10)
+                    except Exception as error:  # again soon; until then what was known counts
+                        log.debug("lag can't be measured, or offsets committed: %r", error)
             await asyncio.sleep(0.5)
 
 
