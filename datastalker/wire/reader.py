@@ -134,7 +134,7 @@ class FrameReader:
                     at += 2
                     if duration > 127:
                         if data[at] > 127:
-                            duration, at = _number(data, at - 2)
+                            duration, at = _READ["duration"](data, at - 2)
                             duration <<= 1
                         else:
                             duration = duration & 127 | data[at] << 7
