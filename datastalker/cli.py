@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "capture": ("capture:capture_command", "Capture, and publish to Kafka: a sensor node."),
     "check": ("check:check_command", "Check a configuration: every mistake at once."),
     "sink": ("sink:sink_command", "Store what comes over Kafka: one sink as its own process."),
+    "dlq": ("dlq:dlq_command", "See and settle dead letters: what nobody could handle."),
     "elasticsearch": (
         "elasticsearch:elasticsearch_command",
         "Make the index templates that a pipeline needs.",
@@ -90,6 +91,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
         "capture": {"config": config},
         "sink": {"path": config},
         "elasticsearch": {"setup": {"path": config}},
+        "dlq": {name: {"path": config} for name in ("ls", "show", "retry", "drop")},
         "topics": {"plan": {"path": config}, "apply": {"path": config}},
     }
     if version:

@@ -186,7 +186,9 @@ def test_killed_with_minus_nine_at_random_no_row_is_lost_and_none_is_double(
 ) -> None:
     here = csv_site(partitions=2, rotate_mb=0.02)
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["datastalker.cli", "sinks.consume", "sinks.csv_files"])
+    processes.set_forkserver_preload(
+        ["datastalker.commands.sink", "sinks.consume", "sinks.csv_files"]
+    )
     chance = random.Random(20260302)
     ids: list[str] = []
     kills, end = 0, time.monotonic() + KILL_SECONDS

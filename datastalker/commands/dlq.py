@@ -1,0 +1,108 @@
+"""`stalk dlq`: the dead letters, messages that nobody could handle."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from datastalker.commands.running import load
+from datastalker.commands.tables import table
+from datastalker.errors import InputError
+from datastalker.text import one_line
+
+_SHOWN = 2048  # bytes of a message
+
+_config = click.option(
+    "-c",
+    "--config",
+    "path",
+    default="config.yaml",
+    show_default=True,
+    help="The configuration file.",
+)
+
+
+def _letters(path: str) -> Any:
+    from sinks.letters import Letters
+
+    return Letters(load(path))
+
+
+@click.group("dlq")
+def dlq_command() -> None:
+    """See and settle dead letters: messages that nobody could handle."""
+
+
+@dlq_command.command("ls")
+@_config
+def ls_command(path: str) -> None:
+    """List the dead letters: where each lies, where it came from, why it is here."""
+    letters = _letters(path)
+    rows = [
+        [
+            letter.place,
+            _time(letter.said.get("time")),
+            letter.origin,
+            letter.said.get("who", ""),
+            len(letter.record.value() or b""),
+            one_line(letter.said.get("reason", ""))[:80],
+        ]
+        for letter in letters.read(letters.ends())
+    ]
+    header = ["letter", "time (UTC)", "from", "who", "bytes", "reason"]
+    click.echo(table(header, rows) if rows else f"{letters.topic} is empty")
+
+
+@dlq_command.command("show")
+@click.argument("letter")
+@_config
+def show_command(letter: str, path: str) -> None:
+    """Show one dead LETTER, named as `ls` does: its headers and the first bytes."""
+    letters = _letters(path)
+    for found in letters.read(letters.ends()):
+        if found.place == letter:
+            for name, value in found.said.items():
+                click.echo(f"{name}: {value if name == 'traceback' else one_line(value)}")
+            value = found.record.value() or b""
+            for at in range(0, min(len(value), _SHOWN), 16):
+                line = value[at : at + 16]
+                text = "".join(chr(b) if 32 <= b < 127 else "." for b in line)
+                click.echo(f"{at:06x}  {line.hex(' '):47}  {text}")
+            return
+    raise InputError(f"there is no dead letter {letter}; `stalk dlq ls -c {path}` names them")
+
+
+@dlq_command.command("retry")
+@click.argument("letter", required=False)
+@click.option("--all", "every", is_flag=True, help="All there are; they are dropped then.")
+@_config
+def retry_command(letter: str | None, every: bool, path: str) -> None:
+    """Send a LETTER, or all, again to the topic it came from.
+
+    Every reader of that topic gets it again; Elasticsearch knows documents that it has.
+    """
+    if (letter is None) != every:
+        raise click.UsageError("name one letter, or give --all")
+    letters = _letters(path)
+    ends = letters.ends()
+    sent = letters.retry(ends, letter)
+    if letter is not None and not sent:
+        raise InputError(f"there is no dead letter {letter}; `stalk dlq ls -c {path}` names them")
+    if every:
+        letters.drop(ends)
+    click.echo(f"{sent} sent again" + ("" if every else "; it stays here too, until dropped"))
+
+
+@dlq_command.command("drop")
+@click.option("--all", "every", is_flag=True, required=True, help="Yes, all there are.")
+@_config
+def drop_command(every: bool, path: str) -> None:
+    """Throw all dead letters away."""
+    letters = _letters(path)
+    click.echo(f"{letters.drop(letters.ends())} dropped")
+
+
+def _time(text: str | None) -> str:
+    return f"{datetime.fromtimestamp(int(text or 0) / 1e6, UTC):%Y-%m-%d %H:%M:%S}"
