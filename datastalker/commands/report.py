@@ -25,22 +25,64 @@ _T = TypeVar("_T")
 def report_command(directory: str, limit: int) -> None:
     """Show what the CSV files in DIRECTORY tell: networks, devices, who came and went."""
     folder = Path(directory)
-    frames = sorted(folder.glob("frame-*.csv"))
-    events = sorted(folder.glob("presence-*.csv"))
+    frames, events = files(folder)
     if not frames and not events:
         raise InputError(
             f"there is no frame-*.csv or presence-*.csv in {folder}/; name the directory that the "
             "csv sink writes to, or run a pipeline first: stalk --run -c config.yaml"
         )
     air = Air()
-    for row in read(frames):
+    once = Once()
+    for row in once(read(frames)):
         air.add(row)
     click.echo(air.networks_table(limit))
     click.echo()
     click.echo(air.devices_table(limit))
     if events:
         click.echo()
-        click.echo(presence_table(read(events), limit, air))
+        click.echo(presence_table(once(read(events)), limit, air))
+    if once.left_out:
+        click.echo()
+        click.echo(f"{once.left_out:,} rows left out: they stand in several files")
+
+
+def files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of frames and of events in a folder.
+
+    Raises InputError where it can't be read.
+    """
+    try:
+        found = sorted(path for path in folder.iterdir() if path.suffix == ".csv")
+    except FileNotFoundError:
+        found = []
+    except OSError as error:
+        raise InputError(f"{folder}/ can't be read: {error.strerror}") from error
+    return (
+        [path for path in found if path.name.startswith("frame-")],
+        [path for path in found if path.name.startswith("presence-")],
+    )
+
+
+class Once:
+    """Passes a row once, though it stands in several files: a run after a changed configuration
+    writes files of its own beside the earlier ones. A row without an id passes always.
+
+    Of an id only its hash is kept: some 100 bytes for a row, however long ids are.
+    """
+
+    def __init__(self) -> None:
+        self.left_out = 0
+
+    def __call__(self, rows: Iterator[Row]) -> Iterator[Row]:
+        seen: set[int] = set()
+        for row in rows:
+            if row.get("id"):
+                mark = hash(row["id"])
+                if mark in seen:
+                    self.left_out += 1
+                    continue
+                seen.add(mark)
+            yield row
 
 
 def read(paths: list[Path]) -> Iterator[Row]:
@@ -68,7 +110,6 @@ class Network:
     security: str = ""
     signal: int | None = None
     beacons: int = 0
-    clients: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -92,6 +133,7 @@ class Air:
         self.networks: dict[tuple[str, str], Network] = {}
         self.devices: dict[str, Device] = {}
         self.vendors: dict[str, str] = {}
+        self.clients: dict[str, set[str]] = {}
         self.aps: set[str] = set()
 
     def add(self, row: Row) -> None:
@@ -110,21 +152,19 @@ class Air:
         device = self.devices.get(ta)
         if device is None:
             device = self.devices[ta] = Device(ta, randomized=bool(int(ta[:2], 16) & 2))
-            device.first = row.get("time") or ""
         device.frames += 1
-        device.last = row.get("time") or ""
+        if time := row.get("time"):  # files overlap where a configuration changed
+            device.first = min(device.first or time, time)
+            device.last = max(device.last, time)
         device.vendor = device.vendor or vendor
         device.signal = _stronger(device.signal, signal)
-        if kind == "PROBE_REQ" and row.get("ssid"):
-            device.probes.add(row["ssid"])
-        bssid = row.get("bssid") or ""
-        if row.get("to_ds") == "true" and bssid in self.aps:
-            for key, network in self.networks.items():
-                if key[0] == bssid:
-                    network.clients.add(ta)
+        if kind == "PROBE_REQ" and (ssid := _ssid(row)):
+            device.probes.add(ssid)
+        if row.get("to_ds") == "true" and row.get("bssid"):
+            self.clients.setdefault(row["bssid"], set()).add(ta)
 
     def _beacon(self, row: Row, ta: str, signal: int | None) -> None:
-        ssid = row.get("ssid") or ""
+        ssid = _ssid(row)
         network = self.networks.get((ta, ssid))
         if network is None:
             network = self.networks[ta, ssid] = Network(ssid, ta)
@@ -144,12 +184,12 @@ class Air:
                 network.security,
                 network.signal,
                 network.beacons,
-                len(network.clients),
+                len(self.clients.get(network.bssid, ())),
             ]
             for network in _first(rows, limit)
         ]
         header = ["network", "bssid", "vendor", "channel", "security", "dBm", "beacons", "clients"]
-        return f"{len(rows):,} networks{_cut(rows, limit)}\n" + table(header, body)
+        return f"{len(rows):,} networks{_cut(rows, limit)}\n" + table(header, body, whole=["bssid"])
 
     def devices_table(self, limit: int) -> str:
         devices = [device for device in self.devices.values() if device.address not in self.aps]
@@ -169,7 +209,9 @@ class Air:
         ]
         header = ["device", "vendor", "frames", "dBm", "first", "last", "probed for"]
         title = f"{len(devices):,} devices, {randomized:,} with a randomized address"
-        return f"{title}{_cut(devices, limit)}\n" + table(header, body)
+        return f"{title}{_cut(devices, limit)}\n" + table(
+            header, body, whole=["device", "first", "last"]
+        )
 
 
 def presence_table(rows: Iterator[Row], limit: int, air: Air) -> str:
@@ -192,7 +234,16 @@ def presence_table(rows: Iterator[Row], limit: int, air: Air) -> str:
         for row in _first(events, limit)
     ]
     header = ["time (UTC)", "event", "device", "vendor", "dBm", "stay"]
-    return f"who came and went: {len(events):,} events{_cut(events, limit)}\n" + table(header, body)
+    return f"who came and went: {len(events):,} events{_cut(events, limit)}\n" + table(
+        header, body, whole=["time (UTC)", "event", "device", "stay"]
+    )
+
+
+def _ssid(row: Row) -> str:
+    """A network's name; "" where it is hidden, also behind NULs, which a CSV holds as escapes."""
+    ssid, raw = row.get("ssid") or "", row.get("ssid_hex") or ""
+    nothing = not raw.strip("0") if raw else not ssid.strip("\0")
+    return "" if nothing else ssid
 
 
 def _stay(row: Row) -> str:

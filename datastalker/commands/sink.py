@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from datastalker.commands.running import load, stop_on_signals
@@ -51,7 +53,7 @@ def sink_command(name: str | None, path: str, instance: str | None, drain: bool)
         runner.run(drain)
     finally:
         counts = [[key, f"{value:,.0f}"] for key, value in runner.stats.get_stats().items()]
-        click.echo(table(["counter", "value"], counts), err=True)
+        click.echo(table(["counter", "value"], counts, stream=sys.stderr), err=True)
     if said := runner.sink.result():
         click.echo(f"{step.label}: {said}", err=True)
     click.echo(f"stopped: {runner.stop_reason}", err=True)

@@ -2,34 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+import os
+import sys
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from typing import IO, Any
 
 import click
 
 from datastalker.text import one_line
 
 _WIDEST = 40
+_NARROWEST = 6
+_GAP = "  "
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Rows under a header; numbers right, text left, null empty, long text cut."""
+def terminal_width(stream: IO[str]) -> int | None:
+    """Columns of the terminal that `stream` is; None: it is none, a line may be as long as it is."""
+    try:
+        return (os.get_terminal_size(stream.fileno()).columns or 80) if stream.isatty() else None
+    except (OSError, ValueError):
+        return None
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal `text` takes: wide characters two, combining ones none."""
+    return len(text) if text.isascii() else sum(map(_columns, text))
+
+
+def cut(text: str, width: int) -> str:
+    """`text` in at most `width` columns, with an ellipsis where it was cut."""
+    if columns(text) <= width:
+        return text
+    kept, used = "", 1  # the ellipsis takes one
+    for character in text:
+        used += _columns(character)
+        if used > width:
+            break
+        kept += character
+    return kept + "…" if width > 0 else ""
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    stream: IO[str] | None = None,
+    whole: Collection[str] = (),
+) -> str:
+    """Rows under a header; numbers right, text left, null empty, long text cut.
+
+    It fits the terminal that `stream` is, standard output by default: text is cut further, the
+    widest column first, and the columns named in `whole` last. Numbers are never cut.
+    """
     values = [list(row) for row in rows]
     body = [[_cell(value) for value in row] for row in values]
     right = [
         all(row[index] is None or isinstance(row[index], (int, float)) for row in values)
         for index in range(len(header))
     ]
-    widths = [max([len(h), *(len(row[i]) for row in body)]) for i, h in enumerate(header)]
+    widths = [max([columns(h), *(columns(row[i]) for row in body)]) for i, h in enumerate(header)]
+    width = terminal_width(stream or sys.stdout)
+    if width is not None:
+        texts = [index for index, is_number in enumerate(right) if not is_number]
+        for last in (False, True):
+            _shrink(widths, [i for i in texts if (header[i] in whole) is last], width)
 
     def line(cells: Sequence[str]) -> str:
-        padded = (
-            cell.rjust(width) if is_right else cell.ljust(width)
-            for cell, width, is_right in zip(cells, widths, right, strict=True)
-        )
-        return "  ".join(padded).rstrip()
+        return _GAP.join(map(_padded, cells, widths, right)).rstrip()
 
     return "\n".join([click.style(line(header), bold=True), *map(line, body)])
+
+
+def _shrink(widths: list[int], which: list[int], width: int) -> None:
+    """Make these columns narrower, the widest first, until all columns fit."""
+    while sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+        widest = max(which, key=widths.__getitem__, default=None)
+        if widest is None or widths[widest] <= _NARROWEST:
+            return
+        widths[widest] -= 1
+
+
+def _padded(cell: str, width: int, right: bool) -> str:
+    cell = cut(cell, width)
+    space = " " * (width - columns(cell))
+    return space + cell if right else cell + space
 
 
 def _cell(value: Any) -> str:
@@ -41,5 +104,4 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    text = one_line(str(value))
-    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+    return cut(one_line(str(value)), _WIDEST)
