@@ -30,7 +30,7 @@ _MAX_BYTES = 800_000  # of a batch before compression: a broker takes a million 
 _MAX_ADDRESSES = 1 << 14
 _WAIT_SECONDS = 0.1
 
-_TYPE = itemgetter("type")
+_TYPE, _TIMESTAMP = itemgetter("type"), itemgetter("timestamp")
 _FRAMES = {FRAME}
 
 
@@ -211,7 +211,11 @@ class Publisher:
             self._cut(lane, frames[:half])
             self._cut(lane, frames[half:])
             return
-        self._encode(lane, written, max(frame.get("timestamp") or 0 for frame in frames))
+        try:
+            now = max(map(_TIMESTAMP, frames))
+        except TypeError:  # a source of one's own may have frames without a time
+            now = max(frame["timestamp"] or 0 for frame in frames)
+        self._encode(lane, written, now)
 
     def _encode(self, lane: Lane, written: list[bytes], now: int) -> None:
         assert self._plan is not None
