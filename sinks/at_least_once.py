@@ -96,3 +96,7 @@ class AtLeastOnce:
     def close(self) -> None:
         """The end: what is held is tried once more."""
         self.flush()
+
+    def abandon(self) -> None:
+        """An error ends the process: what is held is left to the next."""
+        self.batch, self.offsets = [], {}

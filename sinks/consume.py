@@ -107,6 +107,9 @@ class SinkRunner:
             except RetryLater as later:
                 log.warning("not stored, and read again by the next start: %s", later)
             self.sink.close()
+        except BaseException:
+            self.way.abandon()  # what is not committed is read again by who comes next
+            raise
         finally:
             self.group.leave()
 

@@ -71,7 +71,7 @@ class Elasticsearch(Sink):
     replicas: int = option(1, "copies of each; 0 for a single server", minimum=0)
     refresh_seconds: float = option(5, "after so long a document can be found", minimum=0.1)
     bulk_documents: int = option(1000, "documents a request", minimum=1)
-    concurrency: int = option(2, "requests at a time", minimum=1)
+    concurrency: int = option(4, "requests at a time", minimum=1)
     timeout_seconds: float = option(30, "how long a request may take", minimum=1)
 
     def __init__(self, stats: Stats, **options: Any) -> None:

@@ -127,3 +127,9 @@ class ExactlyOnce:
 
     def close(self) -> None:
         self.revoked(set(self.partitions), lost=False)
+
+    def abandon(self) -> None:
+        """An error ends the process: nothing is finished of which it isn't known that it is whole."""
+        for part in self.partitions.values():
+            part.writer.drop()
+        self.partitions.clear()

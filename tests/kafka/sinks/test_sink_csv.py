@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from datastalker.cli import main
+from datastalker.errors import OutputError
 from sinks.csv_partitions import PartitionFiles
 from sinks.offsets import from_metadata, to_metadata
 
@@ -152,6 +153,26 @@ def test_a_full_disk_pauses_the_sink_and_nothing_is_written_twice(
     full["disk"] = False
     here.until(lambda: runner.stats.get("csv/rows") == len(ids), "it goes on")
     here.stop(runner)
+    assert [row["id"] for row in here.rows()] == ids
+
+
+def test_a_disk_that_fails_ends_the_sink_and_nothing_is_kept_that_may_be_broken(
+    csv_site: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import errno
+
+    here = csv_site()
+    ids = here.publish(3)
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sinks.csv_partitions.os.fsync", broken)
+        with pytest.raises(OutputError, match="Input/output error"):
+            here.run("csv")
+    assert names(here) == []
+    here.run("csv")
     assert [row["id"] for row in here.rows()] == ids
 
 
