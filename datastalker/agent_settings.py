@@ -24,7 +24,7 @@ class AgentSettings:
         120, "how long a batch is tried before it counts as lost", minimum=1, maximum=86_400
     )
     queue_mb: float = option(
-        64,
+        32,
         "memory for batches while the broker is away; when it is full a capture file waits, and "
         "what is heard live is dropped and counted",
         minimum=0.1,
