@@ -77,6 +77,10 @@ class Bridge:
             try:
                 await asyncio.shield(self._in_hand)
             except asyncio.CancelledError:
+                if (
+                    not self._open.is_set()
+                ):  # the worker ends amid a rebalance: done again elsewhere
+                    self._in_hand.cancel()
                 await asyncio.wait([self._in_hand])
                 raise
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from datastalker.delivery import Origin
 from datastalker.errors import WireError
@@ -24,6 +25,8 @@ from datastalker.wire import BatchEncoder, Framing, encode_event, schema_name
 
 _MOST_FRAMES = 2_000
 """Frames of a batch: what `merge` held for long may come at once, and a Kafka message is bounded."""
+
+_MOST_NUMBERS = 8_192
 
 Failed = Callable[[Message, WireError], None]
 
@@ -58,6 +61,7 @@ class Outputs:
         self._frames: TopicPlan | None = segment.target.get(FRAME)
         if self._frames is not None:
             self._field = partition_field(self._frames.key)
+            self._numbers: dict[Any, int] = {}  # by the value of the key: hashing costs 2 µs
             prefix = framing.prefix("frame_batch", self._frames.name)
             self._encoder = BatchEncoder("", "", prefix=prefix)
         for kind, plan in segment.target.items():
@@ -81,12 +85,23 @@ class Outputs:
                     if kind in self._targets:
                         self._event(message, self._targets[kind], events)
                 elif self._frames is not None:
-                    number = partition_of_value(self._field(message), self._frames.partitions)
+                    value = self._field(message)
+                    number = self._numbers.get(value, -1) if type(value) is str else -1
+                    if number < 0:
+                        number = self._number(value, self._frames.partitions)
                     raw = self._encoder.frame(message)
                     frames.setdefault(number, []).append((message.get("timestamp") or 0, raw))
             except WireError as error:
                 failed(message, error)
         return [*self._batches(frames, head, now), *_numbered(events, head.origin)]
+
+    def _number(self, value: Any, partitions: int) -> int:
+        if len(self._numbers) >= _MOST_NUMBERS:
+            self._numbers.clear()
+        number = partition_of_value(value, partitions)
+        if type(value) is str:
+            self._numbers[value] = number
+        return number
 
     def _event(
         self,

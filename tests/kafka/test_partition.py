@@ -214,7 +214,7 @@ def test_what_fails_once_is_tried_again_from_the_state_before(flaky: Home) -> No
 
 
 def test_what_fails_again_is_set_aside_and_the_rest_goes_on(flaky: Home) -> None:
-    flaky.partition.pipeline.entries[0].component.failures = 9
+    flaky.partition.pipeline.entries[0].component.failures = 9  # type: ignore[union-attr]
     done = flaky.process(flaky.batch(*[frame(n, ta=TA, seq=n, id=f"s-{n}") for n in range(4)]))
 
     assert done.dead is not None
