@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 
-from capture_agent.capture_file import CHUNK, Capture, CaptureError, Interface, Record, open_capture
+from capture_agent.capture_file import CHUNK, Capture, Interface, Record, open_capture
 from datastalker.errors import InputError
+from datastalker.text import printable
 
 log = logging.getLogger("datastalker.stage.pcap")
 
@@ -30,38 +31,28 @@ Run = tuple["Source", Interface, list[Record], int]
 _SUFFIXES = (".gz", ".pcap", ".pcapng", ".cap", ".dump")
 
 
-def find(paths: str | Iterable[str]) -> list[Source]:
+def find(paths: str | Iterable[str]) -> tuple[list[Source], list[str]]:
     """The captures that a path, several, globs or folders name; each once, in that order.
 
-    In a folder, what is no capture is left out. Raises InputError for a path that isn't there or
-    can't be read, CaptureError for a file that is no capture.
+    And the files that were left out with a warning: those that can't be read or are no capture,
+    and that only a glob or a folder names, beside others that can. Raises InputError for a path
+    that isn't there or can't be read, CaptureError for a file that is no capture.
     """
     found: dict[str, Source] = {}
+    left_out: dict[str, None] = {}
     for path in [paths] if isinstance(paths, str) else paths:
-        for source in _expand(os.path.expanduser(path)):
+        for source in _expand(os.path.expanduser(path), left_out):
             found.setdefault(source.path, source)
-    return list(found.values())
+    return list(found.values()), list(left_out)
 
 
-def _expand(path: str) -> list[Source]:
+def _expand(path: str, left_out: dict[str, None]) -> list[Source]:
     if path == STDIN:
         return [Source(STDIN)]
     if os.path.isdir(path):
-        sources, left_out = [], []
-        for name in sorted(os.listdir(path)):
-            inside = os.path.join(path, name)
-            if name.startswith(".") or not os.path.isfile(inside):
-                continue
-            try:
-                sources.append(Source(inside))
-            except CaptureError:
-                left_out.append(name)
-        if not sources:
-            raise InputError(f"the folder {path} holds no capture file")
-        if left_out:
-            some = ", ".join(left_out[:3]) + (" ..." if len(left_out) > 3 else "")
-            log.info("%d files in %s are no captures: %s", len(left_out), path, some)
-        return sources
+        inside = [os.path.join(path, n) for n in sorted(os.listdir(path)) if n[0] != "."]
+        names = [name for name in inside if os.path.isfile(name)]
+        return _readable(names, f"the folder {path} holds no capture file", left_out)
     if os.path.exists(path):
         return [Source(path)]
     names = sorted(glob.glob(path, recursive=True))
@@ -69,7 +60,25 @@ def _expand(path: str) -> list[Source]:
     if not names:
         hint = "no file matches it" if glob.has_magic(path) else "there is no such file"
         raise InputError(f"can't read {path}: {hint}")
-    return [Source(name) for name in names]
+    return _readable(names, f"can't read any file of {path}", left_out)
+
+
+def _readable(names: list[str], none: str, left_out: dict[str, None]) -> list[Source]:
+    """Those of several that can be read; the others are said. Raises InputError if none can."""
+    sources: list[Source] = []
+    wrong: dict[str, InputError] = {}
+    for name in names:
+        try:
+            sources.append(Source(name))
+        except InputError as error:
+            wrong[name] = error
+    if not sources:
+        raise InputError(": ".join([none, *map(str, list(wrong.values())[:1])]))
+    for name, reason in wrong.items():
+        if name not in left_out:
+            log.warning("left out: %s", printable(str(reason)))
+        left_out[name] = None
+    return sources
 
 
 class Source:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
@@ -22,7 +24,7 @@ _PAUSE_SECONDS = 0.2
 @Pipeline.register_stage("pcap")
 class PcapSource(SourceStage):
     """Gives the frames of capture files, several of them merged by time, or those of a live pipe
-    as they arrive.
+    as they arrive. Of a glob or a folder, files that are empty or no capture are left out.
 
     Each has `file` and `frame_number` and an `id` that is the same whenever the file is read.
     What is dropped is counted under `pcap/dropped/REASON`.
@@ -54,6 +56,15 @@ class PcapSource(SourceStage):
         if isinstance(speed, float) and speed <= 0:
             yield "speed", f"must be 'max' or more than 0, not {speed:g}"
 
+    @classmethod
+    def warn_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
+        for path in [config["path"]] if isinstance(config["path"], str) else config["path"]:
+            there = (
+                path == STDIN or glob.has_magic(path) or os.path.exists(os.path.expanduser(path))
+            )
+            if not there:
+                yield "path", f"there is no file or folder '{path}' here, now"
+
     def __init__(
         self,
         stats: Stats,
@@ -66,12 +77,14 @@ class PcapSource(SourceStage):
         self._path, self._speed = path, speed
         self._keep_bad_fcs, self._sensor = keep_bad_fcs, sensor
         self._sources: list[Source] = []
+        self._left_out = 0
         self._parsers: dict[tuple[Source, Interface], FrameParser] = {}
         self._memory: FrameParser | None = None
 
     def run(self) -> Iterator[list[Message]]:
         """Raises InputError where a file isn't there, can't be read or is no capture."""
-        self._sources = find(self._path)
+        self._sources, left_out = find(self._path)
+        self._left_out = len(left_out)
         live = [source for source in self._sources if source.live]
         if live and len(self._sources) > 1:
             raise InputError(f"{live[0].path} is a live stream: it can't be merged with others")
@@ -139,7 +152,7 @@ class PcapSource(SourceStage):
             parser.dropped.clear()
             if key[0].done:
                 del self._parsers[key]
-        damaged = sum(source.warning is not None for source in self._sources)
+        damaged = sum(source.warning is not None for source in self._sources) + self._left_out
         if damaged:
             self.stats.set("pcap/damaged_files", damaged)
 

@@ -6,14 +6,14 @@ configuration or the command line is wrong.
 
 from __future__ import annotations
 
+import errno
 import importlib
-import os
 import sys
 from typing import Any
 
 import click
 
-from datastalker import __version__
+from datastalker import __version__, standard_output
 from datastalker.errors import ConfigError, DataStalkerError
 from datastalker.options import suggest
 from datastalker.text import printable
@@ -36,6 +36,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("topics:topics_command", "Show, and make, the Kafka topics a configuration needs."),
     "oui": ("oui:oui_command", "Look vendors up; update the registry from a file."),
 }
+
+_STDOUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+"""How writing fails; a file of ours is named by its own error."""
 
 
 class _Commands(click.Group):
@@ -94,6 +97,8 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
         "dlq": {name: {"path": config} for name in ("ls", "show", "retry", "drop")},
         "topics": {"plan": {"path": config}, "apply": {"path": config}},
     }
+    if ctx.get_parameter_source("config") is click.core.ParameterSource.COMMANDLINE:
+        ctx.default_map["stages"] = {"path": config}
     if version:
         click.echo(f"DataStalker {__version__}\nLicense: MIT")
         ctx.exit(0)
@@ -119,5 +124,11 @@ def main(args: list[str] | None = None) -> Any:
         click.echo(f"stalk: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `stalk … | head`: who reads has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        standard_output.give_up()
         sys.exit(0)
+    except OSError as error:
+        if error.filename is not None or error.errno not in _STDOUT:
+            raise
+        standard_output.give_up()
+        click.echo(f"stalk: standard output can't be written: {error.strerror}", err=True)
+        sys.exit(1)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from datastalker.message import FIELDS, KIND_NAMES, Message
@@ -23,6 +23,7 @@ from datastalker.options import Path, Report, suggest
 Predicate = Callable[[Message], bool]
 Test = Callable[[Any], bool]
 
+_KNOWN_TYPES = (*FIELDS, "alert", "sensor", "message")
 _CONTRACT = {name: field for fields in FIELDS.values() for name, field in fields.items()}
 _COMPARISONS: dict[str, Callable[[Any], Test]] = {
     "equals": lambda wanted: lambda value: bool(value == wanted),
@@ -49,8 +50,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def compile_condition(when: Any, path: Path, report: Report, warn: Report) -> Predicate:
-    """The condition as a function of a message; mistakes go to `report` with their path."""
+def compile_condition(
+    when: Any, path: Path, report: Report, warn: Report, emits: Iterable[str] = ()
+) -> Predicate:
+    """The condition as a function of a message; mistakes go to `report` with their path.
+
+    `emits`: types of messages that stages make, beside those of the contract.
+    """
     if not isinstance(when, Mapping) or not when:
         report(path, "'when' must be a mapping such as {kind: BEACON} or {signal_dbm: {gte: -70}}")
         return lambda message: True
@@ -58,9 +64,12 @@ def compile_condition(when: Any, path: Path, report: Report, warn: Report) -> Pr
     for field, wanted in when.items():
         here = (*path, field)
         if field not in _CONTRACT and field != "type":
-            close = _misspelt(str(field))
+            close = misspelt(str(field), _CONTRACT)
             if close:
                 warn(here, f"no built-in field is called '{field}'{close}")
+        if field == "type":
+            for said in _misspelt_types(wanted, {*_KNOWN_TYPES, *emits}):
+                warn(here, said)
         if isinstance(wanted, Mapping):
             if not wanted:
                 report(here, f"'{field}' compares with nothing; give one of {_names()}")
@@ -83,12 +92,26 @@ def compile_condition(when: Any, path: Path, report: Report, warn: Report) -> Pr
     )
 
 
-def _misspelt(field: str) -> str:
+def misspelt(field: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """What it probably should be; not for `ta_oui`: a stage names a key after what it is made of."""
-    for close in difflib.get_close_matches(field, _CONTRACT, 1, 0.6):
-        if not set(close.split("_")) <= set(field.split("_")):
-            return f", did you mean '{close}'?"
+    names = list(known)
+    if len(field) == 2:  # one letter of two is half of it
+        close = [name for name in names if len(name) == 2 and name[0] == field[0]]
+    else:
+        close = difflib.get_close_matches(field, names, 1, cutoff)
+    for name in close:
+        if not set(name.split("_")) <= set(field.split("_")):
+            return f", did you mean '{name}'?"
     return ""
+
+
+def _misspelt_types(wanted: Any, known: Collection[str]) -> Iterator[str]:
+    operands = wanted.values() if isinstance(wanted, Mapping) else [wanted]
+    for operand in operands:
+        for value in operand if isinstance(operand, list) else [operand]:
+            if isinstance(value, str) and value not in known:
+                for close in difflib.get_close_matches(value, known, 1, 0.7):
+                    yield f"no type of messages is called '{value}', did you mean '{close}'?"
 
 
 def _names() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import socket
 import traceback
@@ -12,9 +13,9 @@ from typing import Any
 
 from datastalker import catalog, segments
 from datastalker.agent_settings import AGENT
-from datastalker.condition import Predicate, compile_condition
+from datastalker.condition import Predicate, compile_condition, misspelt
 from datastalker.errors import ConfigError, InputError, Problem
-from datastalker.message import Field, Message
+from datastalker.message import KNOWN_KEYS, Field, Message
 from datastalker.options import Path, complete, option, options_of, suggest
 from datastalker.pipeline import Entry, Pipeline
 from datastalker.registry_settings import REGISTRY_SETTINGS
@@ -306,6 +307,36 @@ class _Checker:
         self._order()
         if not self.config.errors:
             segments.check(self.config, self.report)
+        if not self.config.errors:
+            self._fields()
+
+    def _fields(self) -> None:
+        """Warn of what looks like a typo where an option names keys of messages."""
+        for index, step in enumerate(self.config.steps):
+            for opt in (options_of(step.cls) or {}).values() if step.cls else ():
+                if not opt.fields or step.options[opt.name] is None:
+                    continue
+                known = {"type", *KNOWN_KEYS}
+                known.update(opt.fields if isinstance(opt.fields, tuple) else ())
+                value = step.options[opt.name]
+                listed = isinstance(value, list)
+                names = dict(enumerate(value)) if listed else {0: value}
+                if known.issuperset(names.values()):
+                    continue
+                known |= self._added(index)
+                for at, name in names.items():
+                    if name not in known and (close := misspelt(name, sorted(known), 0.7)):
+                        path = (*step.path, step.name, opt.name, *((at,) if listed else ()))
+                        self.warn(path, f"{step.name}: no field is called '{name}'{close}")
+
+    def _added(self, index: int) -> set[str]:
+        """The keys that the stages above set. One that can't be built is told of by who builds."""
+        added: set[str] = set()
+        for step in self.config.steps[:index]:
+            if step.cls is not None and not issubclass(step.cls, SourceStage):
+                with contextlib.suppress(ConfigError):
+                    added |= {field.name for field in _make(step, self.config, Stats()).adds()}
+        return added
 
     def _broker(self, settings: dict[str, Any]) -> None:
         kafka = complete(KAFKA, settings["kafka"], ("kafka",), self.report)
@@ -372,10 +403,13 @@ class _Checker:
         if "when" in options and "when" in item:
             self.report((*path, "when"), "'when' is given twice: among the options, and here")
         if "when" in options:
-            return compile_condition(options.pop("when"), (*here, "when"), self.report, self.warn)
-        if "when" in item:
-            return compile_condition(item["when"], (*path, "when"), self.report, self.warn)
-        return None
+            condition, at = options.pop("when"), (*here, "when")
+        elif "when" in item:
+            condition, at = item["when"], (*path, "when")
+        else:
+            return None
+        emits = [t for s in self.config.steps for t in getattr(s.cls, "emits", ())]
+        return compile_condition(condition, at, self.report, self.warn, emits)
 
     def _find(self, name: str, here: Path) -> type[Component] | None:
         try:

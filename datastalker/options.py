@@ -41,6 +41,7 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     check: Callable[[Any], str | None] | None = None
+    fields: bool | tuple[str, ...] = False
 
     @property
     def required(self) -> bool:
@@ -58,13 +59,15 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     check: Callable[[Any], str | None] | None = None,
+    fields: bool | tuple[str, ...] = False,
 ) -> Any:
     """Declare an option as a class attribute; see the module.
 
     `minimum` and `maximum` bound a number. `check` gets the value and returns what is wrong with
-    it in words, or None.
+    it in words, or None. `fields`: it names keys of messages, so a likely typo is warned of; a
+    tuple has what may stand there beside them.
     """
-    return Option("", Any, default, help, minimum, maximum, check)
+    return Option("", Any, default, help, minimum, maximum, check, fields)
 
 
 def options_of(cls: type) -> dict[str, Option] | None:

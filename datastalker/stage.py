@@ -68,6 +68,12 @@ class Component:
         return ()
 
     @classmethod
+    def warn_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
+        """What `stalk check` warns of, since it may be otherwise where or when it runs: yields
+        (option, what may be wrong)."""
+        return ()
+
+    @classmethod
     def state_key(cls, config: dict[str, Any]) -> list[str]:
         """The fields by which its state is kept: a topic above it must be partitioned by one.
 

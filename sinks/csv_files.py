@@ -21,7 +21,7 @@ from datastalker.pipeline import Pipeline, Sink
 from datastalker.stats import Stats
 from sinks.csv_partitions import Limits, PartitionFiles
 from sinks.files import Rows, lock, made_to_last, refused, safe_name
-from sinks.layout import Layout
+from sinks.layout import EXTRA, TIME, Layout
 
 _CHECK_ROWS = 64
 """So many rows are written at once, and then looked whether the file is full: a file's end depends
@@ -39,7 +39,9 @@ class Csv(Sink):
     """
 
     directory: str = option("out", "folder for the files; made if it does not exist")
-    columns: list[str] | None = option(None, "columns of the frame files; null: all there are")
+    columns: list[str] | None = option(
+        None, "columns of the frame files; null: all there are", fields=(TIME, EXTRA)
+    )
     rotate_seconds: float | None = option(
         86_400, "a new file after this much of the data's time", minimum=1
     )
@@ -58,8 +60,8 @@ class Csv(Sink):
     @classmethod
     def check_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
         columns = config["columns"] or []
-        if len(set(columns)) != len(columns):
-            yield "columns", "a column stands twice"
+        for name in dict.fromkeys(name for name in columns if columns.count(name) > 1):
+            yield "columns", f"column '{name}' stands twice"
 
     def write(self, batch: list[Message]) -> None:
         if not self.ready:

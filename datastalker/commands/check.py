@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from datastalker import config as configuration
-from datastalker.errors import ConfigError
+from datastalker.errors import ConfigError, Problem
 
 
 @click.command("check")
@@ -31,5 +31,9 @@ def check_command(path: str) -> None:
         for problem in error.problems:
             click.echo(str(problem), err=True)
         raise SystemExit(2) from None
+    for step in config.steps:
+        for _, text in step.cls.warn_config(step.options) if step.cls else ():
+            text = f"{step.label}: {text}"
+            click.echo(str(Problem(config.file, *step.position, text, warning=True)), err=True)
     names = " → ".join(step.label for step in config.steps)
     click.echo(f"{path}: fine. {names}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
+import shlex
+import sys
 from pathlib import Path
 
 import click
@@ -34,7 +37,7 @@ class {cls}(Stage):
         return message
 '''
 
-_TEST = '''"""{name}: run with `pytest {file}`."""
+_TEST = '''"""{name}: run with `python -m pytest {file}`."""
 
 from pathlib import Path
 
@@ -70,6 +73,9 @@ def new_stage_command(name: str, directory: str) -> None:
         )
     if name in catalog.BUILTIN or name in (CUT, "when"):
         raise click.BadParameter(f"'{name}' is built in already", param_hint="NAME")
+    if name in sys.stdlib_module_names:
+        text = f"'{name}' is a module of Python's own, which {name}.py would hide; choose another"
+        raise click.BadParameter(text, param_hint="NAME")
     folder = Path(directory)
     cls = "".join(part.capitalize() for part in name.split("_")) or name
     files = {f"{name}.py": _STAGE, f"test_{name}.py": _TEST}
@@ -85,3 +91,7 @@ def new_stage_command(name: str, directory: str) -> None:
         raise OutputError(f"{folder} can't be written: {error.strerror}") from error
     click.echo(f"wrote {folder / f'{name}.py'} and {folder / f'test_{name}.py'}")
     click.echo(f"use it:  plugins: [{folder / f'{name}.py'}]  and in the pipeline:  - {name}")
+    command = [sys.executable, "-m", "pytest", str(folder / f"test_{name}.py")]
+    click.echo(f"test it: {shlex.join(command)}")
+    if importlib.util.find_spec("pytest") is None:
+        click.echo("         which needs pytest: `make test` in a checkout, or pip install pytest")

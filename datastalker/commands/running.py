@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from datastalker import config as configuration
-from datastalker.commands.tables import table
-from datastalker.errors import ConfigError, Problem
+from datastalker.commands.tables import columns, cut, table, terminal_width
+from datastalker.errors import ConfigError, DataStalkerError, Problem
 from datastalker.pipeline import Pipeline
 from datastalker.stage import Sink
 
@@ -45,7 +45,8 @@ def run(
 ) -> None:
     """Run a pipeline to its end or a signal, with progress and, at the end, a summary.
 
-    `on_batch` is called after each batch.
+    `on_batch` is called after each batch. Raises DataStalkerError, also where a stage lost every
+    message that it got.
     """
     _spare_the_collector()
     stop_on_signals(pipeline.stop)
@@ -56,12 +57,18 @@ def run(
             on_batch()
         progress.update()
 
+    ended = False
     try:
         pipeline.run(after_batch)
+        ended = True
     finally:
         progress.close()
-        if not quiet:
+        if not quiet and (ended or pipeline.source_stats.sent):
             click.echo(_summary(pipeline, progress.seconds), err=True)
+    for stats in pipeline.all_stats():
+        if 0 < stats.received <= stats.errors and not stats.sent + stats.dropped:
+            text = f"stage '{stats.name}' failed on every message that it got, {stats.received:,}"
+            raise DataStalkerError(f"{text}: the log has the exception")
 
 
 def _spare_the_collector() -> None:
@@ -125,21 +132,36 @@ class _Progress:
         if not self.show or monotonic() - self.shown < 0.2:
             return
         self.shown = monotonic()
-        frames, seconds = self.pipeline.source_stats.sent, self.seconds
-        parts = [f"{frames:,} frames", f"{frames / seconds:,.0f}/s"]
         assert self.pipeline.source is not None
-        progress = self.pipeline.source.progress()
-        if progress and progress[1]:
-            share = min(1.0, progress[0] / progress[1])
-            left = seconds / share - seconds if share else 0
-            filled = round(share * 30)
-            parts.insert(0, f"[{'█' * filled}{'·' * (30 - filled)}] {share:4.0%}")
-            parts.append(f"{left:.0f} s left")
-        click.echo("\r\x1b[2K" + "  ".join(parts), err=True, nl=False)
+        line = progress_line(
+            (terminal_width(sys.stderr) or 80) - 1,  # the last column would wrap on some
+            self.pipeline.source_stats.sent,
+            self.seconds,
+            self.pipeline.source.progress(),
+        )
+        click.echo("\r\x1b[2K" + line, err=True, nl=False)
 
     def close(self) -> None:
         if self.show:
             click.echo("\r\x1b[2K", err=True, nl=False)
+
+
+def progress_line(width: int, frames: int, seconds: float, progress: tuple[int, int] | None) -> str:
+    """In at most `width` columns; where that is little, first the bar goes, then the count."""
+    parts = [f"{frames:,} frames", f"{frames / seconds:,.0f}/s"]
+    share = None
+    if progress and progress[1]:
+        share = min(1.0, progress[0] / progress[1])
+        left = seconds / share - seconds if share else 0
+        parts = [f"{share:.0%}", *parts, f"{left:.0f} s left"]
+        if columns("  ".join(parts)) > width:
+            del parts[1]
+    line = "  ".join(parts)
+    size = min(30, width - columns(line) - 3)
+    if share is not None and size >= 5:
+        filled = round(share * size)
+        line = f"[{'█' * filled}{'·' * (size - filled)}] {line}"
+    return cut(line, width)
 
 
 def _summary(pipeline: Pipeline, seconds: float) -> str:
@@ -159,10 +181,14 @@ def _summary(pipeline: Pipeline, seconds: float) -> str:
                 stats.seconds * 1e6 / handled if handled else 0.0,
             ]
         )
-    lines = ["", table(["stage", "in", "out", "dropped", "errors", "µs each"], rows)]
+    lines = [
+        "",
+        table(["stage", "in", "out", "dropped", "errors", "µs each"], rows, stream=sys.stderr),
+    ]
     counters = pipeline.stats.get_stats()
     if counters:
-        lines += ["", table(["counter", "value"], [[k, _number(v)] for k, v in counters.items()])]
+        values = [[name, _number(value)] for name, value in counters.items()]
+        lines += ["", table(["counter", "value"], values, stream=sys.stderr)]
     for name, count in pipeline.evicted().items():
         lines.append(
             f"{name}: {count:,} state entries evicted; raise state_max_entries to keep more"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import click
 
 from datastalker import catalog
+from datastalker import config as configuration
+from datastalker.commands.tables import terminal_width
 from datastalker.config import CUT
 from datastalker.errors import InputError
 from datastalker.options import Option, options_of, suggest
@@ -55,21 +59,39 @@ def summary(cls: type[Component]) -> str:
 @click.command("stages")
 @click.argument("name", required=False)
 @click.option("--plugin", "plugins", multiple=True, help="A module or .py file with more stages.")
-def stages_command(name: str | None, plugins: tuple[str, ...]) -> None:
+@click.option("-c", "--config", "path", help="A configuration whose plug-ins bring more stages.")
+def stages_command(name: str | None, plugins: tuple[str, ...], path: str | None) -> None:
     """List sources, stages and sinks; with a NAME, explain one and its options."""
+    if path is not None:
+        config = configuration.load(path)
+        for plugin in config.settings["plugins"] or []:
+            catalog.load_plugin(plugin, config.base)
     found = everything(plugins)
     if name is None:
         width = max(map(len, found))
         for each, cls in found.items():
-            click.echo(f"{each:<{width}}  {role(cls):<6}  {summary(cls)}")
-        click.echo("\nstalk stages NAME explains one. `topic` cuts a pipeline at a Kafka topic.")
+            click.echo(_wrapped(f"{each:<{width}}  {role(cls):<6}  {summary(cls)}", width + 10))
+        click.echo()
+        click.echo(
+            _wrapped("stalk stages NAME explains one. `topic` cuts a pipeline at a Kafka topic.")
+        )
         return
     if name == CUT:
         click.echo(_CUT)
         return
     if name not in found:
-        raise InputError(f"there is no stage '{name}'{suggest(name, found)}")
+        text = f"there is no stage '{name}'{suggest(name, found)}"
+        raise click.BadParameter(text, param_hint="NAME")
     click.echo(explain(name, found[name]))
+
+
+def _wrapped(line: str, indent: int = 0) -> str:
+    """A line as lines that fit the terminal."""
+    width = terminal_width(sys.stdout)
+    if width is None:
+        return line
+    hanging = " " * min(indent, width // 3)
+    return textwrap.fill(line, width, subsequent_indent=hanging, break_on_hyphens=False)
 
 
 def explain(name: str, cls: type[Component]) -> str:

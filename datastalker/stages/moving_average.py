@@ -19,8 +19,8 @@ class MovingAverage(Stage):
     and per sensor, since what two sensors measure has no meaningful mean.
     """
 
-    field: str = option("signal_dbm", "the number to average")
-    key: list[str] = option(["ta", "sensor"], "fields whose values are averaged apart")
+    field: str = option("signal_dbm", "the number to average", fields=True)
+    key: list[str] = option(["ta", "sensor"], "fields whose values are averaged apart", fields=True)
     samples: int = option(10, "the mean of at most this many frames", minimum=1, maximum=1000)
     window_seconds: float = option(60, "that are at most this old", minimum=0)
 

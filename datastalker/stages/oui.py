@@ -26,7 +26,9 @@ class Oui(Stage):
     block that is registered for such addresses (a CID). Every message passes.
     """
 
-    fields: list[str] = option(["ta"], "keys that hold an address, such as ta or bssid")
+    fields: list[str] = option(
+        ["ta"], "keys that hold an address, such as ta or bssid", fields=True
+    )
     suffix: str = option("_oui", "the vendor of `ta` becomes the key `ta` with this behind it")
     registry: str | None = option(
         None, "registry file to use; null: the newer of your own (stalk oui update) and the shipped"

@@ -27,7 +27,7 @@ class Presence(Stage):
     empty house. Group addresses are no devices. A device still here at the end of the input stays.
     """
 
-    key: str | list[str] = option("ta", "field, or fields, that tell devices apart")
+    key: str | list[str] = option("ta", "field, or fields, that tell devices apart", fields=True)
     absent_after_seconds: float = option(300, "absent after this long without a frame", minimum=0)
     arrive_after_seconds: float = option(0, "new only when heard for this long", minimum=0)
     min_sightings: int = option(1, "new only after this many frames", minimum=1)

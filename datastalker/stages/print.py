@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any, Literal
 
-from datastalker.errors import StopPipeline
+from datastalker import standard_output
+from datastalker.errors import OutputError, StopPipeline
 from datastalker.message import FIELDS, Message
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, Stage
@@ -34,8 +34,11 @@ class Print(Stage):
             sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
             sys.stdout.flush()
         except BrokenPipeError:  # `stalk run | head`: who reads has had enough; sinks get the rest
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            standard_output.give_up()
             raise StopPipeline("nobody reads the output any more", messages) from None
+        except OSError as error:
+            standard_output.give_up()
+            raise OutputError(f"standard output can't be written: {error.strerror}") from None
         return messages
 
 

@@ -108,7 +108,7 @@ def test_a_long_file_comes_in_batches(ack: Any) -> None:
     path = ack("a.pcap", *range(20_000))
     sizes = [len(batch) for batch in source(path=str(path)).run()]
     assert sum(sizes) == 20_000
-    assert 250 <= min(sizes[:-1])
+    assert min(sizes[:-1]) >= 250
     assert max(sizes) < 3000
 
 
@@ -162,6 +162,42 @@ def test_what_isnt_there_or_no_capture_is_named(ack: Any, tmp_path: Path) -> Non
         everything(path=str(tmp_path))
     ack("a.pcap", 1)
     assert len(everything(path=str(tmp_path))) == 1  # in a folder, notes are left out
+
+
+@pytest.mark.parametrize("pattern", ["", "*"])
+def test_of_several_files_one_that_is_no_capture_is_left_out_with_a_warning(
+    ack: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, pattern: str
+) -> None:
+    ack("a.pcap", 1)
+    (tmp_path / "empty.pcap").touch()
+    (tmp_path / "notes.txt").write_text("hello\n")
+    stats = Stats()
+
+    batches = list(source(stats, path=str(tmp_path / pattern)).run())
+
+    assert sum(map(len, batches)) == 1
+    assert stats.get("pcap/damaged_files") == 2
+    assert [record.getMessage().split(": nothing")[0][:80] for record in caplog.records] == [
+        f"left out: {tmp_path}/empty.pcap is empty"[:80],
+        f"left out: {tmp_path}/notes.txt is no capture file: it starts with"[:80],
+    ]
+
+
+def test_of_several_files_none_that_can_be_read_is_an_error_that_says_why(tmp_path: Path) -> None:
+    (tmp_path / "empty.pcap").touch()
+    (tmp_path / "notes.pcap").write_text("hello\n")
+
+    with pytest.raises(
+        InputError, match=r"can't read any file of .*\*.pcap: .*empty.pcap is empty"
+    ):
+        everything(path=str(tmp_path / "*.pcap"))
+
+
+def test_a_file_that_is_named_outright_is_not_left_out(ack: Any, tmp_path: Path) -> None:
+    (tmp_path / "empty.pcap").touch()
+
+    with pytest.raises(CaptureError, match="is empty"):
+        everything(path=[str(ack("a.pcap", 1)), str(tmp_path / "empty.pcap")])
 
 
 def test_progress_in_bytes(ack: Any) -> None:

@@ -50,7 +50,12 @@ def stalk(*args: str, cwd: Path | None = None, before: tuple[str, ...] = ()) -> 
     """The program itself, in a process of its own."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
-        [*before, STALK, *args], cwd=cwd, env=environment, capture_output=True, text=True, timeout=30
+        [*before, STALK, *args],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     return Done(done.returncode, done.stdout, done.stderr)
 
@@ -223,9 +228,72 @@ def test_a_stage_that_fails_is_shown_once_wherever_the_log_goes(folder: Path, se
     done = stalk("run", cwd=folder)
 
     log = (folder / "x.log").read_text() if "x.log" in setting else done.err
-    assert done.code == 0
     assert log.count("ValueError: \\x1b[31mred") == 1
     assert "\x1b" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("when", "code", "last"),
+    [
+        ("seq >= 0", 1, "stalk: stage 'failing' failed on every message that it got, 3: the log "
+            "has the exception"),
+        ("seq == 1", 0, "3 messages in"),
+    ],
+)  # fmt: skip
+def test_a_stage_that_lost_every_message_by_exceptions_is_exit_code_1(
+    folder: Path, when: str, code: int, last: str
+) -> None:
+    body = f"        seq = message['seq']\n        if not {when}: return message\n        raise"
+    (folder / "source.py").write_text(SOURCE + FAILING.replace("        raise", body))
+    (folder / "config.yaml").write_text(CONFIG + "- failing\n")
+
+    done = stalk("run", cwd=folder)
+
+    assert done.code == code
+    assert done.err.splitlines()[-1].startswith(last)
+
+
+def test_a_run_that_fails_before_any_message_shows_only_the_error(folder: Path) -> None:
+    (folder / "config.yaml").write_text("pipeline:\n- pcap: {path: none.pcap}\n- print\n")
+
+    done = stalk("run", cwd=folder)
+
+    assert (done.code, done.err) == (1, "stalk: can't read none.pcap: there is no such file\n")
+
+
+FULL = "standard output can't be written: No space left on device\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("args", [("stages",), ("run", "-q")])
+def test_a_full_disk_is_one_sentence_and_exit_code_1(
+    folder: Path, args: tuple[str, ...], unbuffered: str
+) -> None:
+    (folder / "config.yaml").write_text(CONFIG)
+
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [STALK, *args], cwd=folder, env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=30,
+        )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (1, f"stalk: {FULL}")
+
+
+def test_check_warns_of_a_capture_that_is_not_there(
+    folder: Path, here: Callable[..., Done]
+) -> None:
+    (folder / "c.yaml").write_text(
+        "pipeline:\n- pcap: {path: [none.pcap, source.py, '*.pcap']}\n- print\n"
+    )
+
+    done = here("check", "-c", "c.yaml")
+
+    assert done.code == 0
+    assert done.err == (
+        "c.yaml:2:3: warning: pcap: there is no file or folder 'none.pcap' here, now\n"
+    )
 
 
 def test_a_source_that_fails_ends_with_one_sentence_and_exit_code_1(folder: Path) -> None:
@@ -276,16 +344,19 @@ def test_stages_explains_what_a_plug_in_brings(folder: Path) -> None:
     )
 
 
+def test_stages_knows_the_plug_ins_of_a_configuration(here: Callable[..., Done]) -> None:
+    assert here("stages", "three", "-c", "config.yaml").out.startswith("three (source)\n")
+
+
 def test_stages_explains_the_cut(here: Callable[..., Done]) -> None:
     assert here("stages", "topic").out.startswith("topic (cut)\n")
 
 
 def test_an_unknown_stage_is_not_explained(here: Callable[..., Done]) -> None:
-    done = here("stages", "dedup")
+    done = here("stages", "presense")
 
-    assert (done.code, done.err.splitlines()[-1]) == (
-        1, "stalk: there is no stage 'dedup', did you mean 'dedupe'?"
-    )  # fmt: skip
+    assert done.code == 2
+    assert done.err.endswith("there is no stage 'presense', did you mean 'presence'?\n")
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +427,7 @@ def test_new_stage_writes_a_working_stage_with_its_test(
     )
 
     assert done.code == 0
+    assert f"test it: {sys.executable} -m pytest test_my_stage.py\n" in done.out
     assert here("check").code == 0
     environment = os.environ | {
         "PYTHONPATH": str(STALK.parent),
@@ -372,6 +444,7 @@ def test_new_stage_writes_a_working_stage_with_its_test(
     ("name", "code", "said"),
     [
         ("My-Stage", 2, "'My-Stage' must be a Python name in lower case, such as my_stage"),
+        ("queue", 2, "'queue' is a module of Python's own, which queue.py would hide"),
         ("class", 2, "'class' must be a Python name in lower case, such as my_stage"),
         ("dedupe", 2, "'dedupe' is built in already"),
         ("topic", 2, "'topic' is built in already"),

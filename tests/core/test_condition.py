@@ -125,6 +125,10 @@ def test_what_passes_by_keeps_its_place_and_is_counted_neither_in_nor_out(tmp_pa
         ("{retry: 1}", "4:12: 'retry' holds boolean, never 1"),
         ("{elements: 5}", "4:12: 'elements' holds integers; compare it with 'exists'"),
         ("{bssdi: a}", "4:12: warning: no built-in field is called 'bssdi', did you mean 'bssid'?"),
+        ("{type: frme}",
+            "4:12: warning: no type of messages is called 'frme', did you mean 'frame'?"),
+        ("{type: {not: [presense, mine]}}",
+            "4:12: warning: no type of messages is called 'presense', did you mean 'presence'?"),
     ],
 )  # fmt: skip
 def test_a_condition_that_can_not_be_meant_is_a_mistake(when: str, said: str) -> None:

@@ -273,3 +273,32 @@ def test_the_catalog_names_modules_that_register_what_it_says() -> None:
     assert all(
         importlib.util.find_spec(module) for name, module in BUILTIN.items() if name != "pcap"
     )
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("oui: {fields: [ra, tb]}", ["1:54: warning: oui: no field is called 'tb', did you mean 'ta'?"]),
+        ("presence: {key: bssdi}",
+            ["1:46: warning: presence: no field is called 'bssdi', did you mean 'bssid'?"]),
+        ("moving_average: {field: signal_db, key: [ta, senser]}", [
+            "1:52: warning: moving_average: no field is called 'signal_db', did you mean 'signal_dbm'?",
+            "1:80: warning: moving_average: no field is called 'senser', did you mean 'sensor'?"]),
+        ("csv: {columns: [time, extra, type, my_own, ta_oiu]}",
+            ["1:78: warning: csv: no field is called 'ta_oiu', did you mean 'ta_oui'?"]),
+        ("csv: {columns: [ta_oui, ta_vendor, building]}", []),
+        ("strip: {keys: [bssdi]}", []),
+    ],
+)  # fmt: skip
+def test_what_looks_like_a_typo_in_the_name_of_a_field_is_a_warning(
+    entry: str, said: list[str]
+) -> None:
+    found = problems(f"pipeline: [testing_messages, oui, {entry}]\n")
+
+    assert found == [f"c.yaml:{s}" for s in said]
+
+
+def test_a_column_that_stands_twice_is_named() -> None:
+    (said,) = problems("pipeline: [testing_messages, csv: {columns: [ta, ra, ta]}]\n")
+
+    assert said.endswith(": csv: column 'ta' stands twice")

@@ -111,7 +111,7 @@ def test_chosen_columns_are_those_of_frames_only(tmp_path: Path) -> None:
 
 
 def test_a_column_that_stands_twice_is_refused() -> None:
-    with pytest.raises(ConfigError, match="a column stands twice"):
+    with pytest.raises(ConfigError, match="column 'ta' stands twice"):
         build([{"csv": {"columns": ["ta", "ta"]}}])
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from datastalker.errors import OutputError
 from datastalker.message import FRAME_FIELDS, Message
-from datastalker.testing import frame, run_stage
+from datastalker.testing import build, frame, run_stage
 
 HOSTILE = "\x1b[2J\r\n\u202eevil\u2028\x85\x00\ud800"
 
@@ -90,3 +91,20 @@ def test_when_nobody_reads_any_more_the_run_ends_and_sinks_have_what_was_printed
     assert process.returncode == 0
     (file,) = tmp_path.glob("frame-*.csv")
     assert len(file.read_text().splitlines()) > 1000
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_ends_the_run_and_sinks_have_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [frame(i, seq=i) for i in range(4)]
+    late = {"print": {"when": {"seq": {"gte": 2}}}}
+    pipeline = build([late, {"csv": {"directory": str(tmp_path)}}], frames, batch=2)
+
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(OutputError, match="standard output can't be written: No space left"):
+            pipeline.run()
+
+    (file,) = tmp_path.glob("frame-*.csv")
+    assert len(file.read_text().splitlines()) == 1 + 2
