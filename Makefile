@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint check format bench fuzz reference clean
+.PHONY: help setup demo demo-kafka test lint check format bench fuzz reference clean
 .PHONY: stack stack-stop stack-status
 
 PYTHON ?= python3
@@ -20,6 +20,9 @@ setup: .venv/.ready ## Install what DataStalker needs, into .venv
 
 demo: .venv/.ready ## Simulate an hour of air, run the pipeline on it, show the result
 	@infra/demo.sh
+
+demo-kafka: .venv/.ready-dev ## The demo over a real Kafka, with a worker, Elasticsearch and CSV
+	@$(BIN)/python -m infra.demo_kafka
 
 test: .venv/.ready-dev ## Set up and run all tests
 	@$(BIN)/python -m pytest -n auto -rs
