@@ -24,7 +24,9 @@ def big() -> tuple[Path, int, str]:
     real = FOLDER / "big.pcap"
     if script.exists():
         if not real.exists():
-            subprocess.run(["bash", str(script), str(real), "500000"], check=True, capture_output=True)
+            subprocess.run(
+                ["bash", str(script), str(real), "500000"], check=True, capture_output=True
+            )
         return real, 500_000, "500,000 real frames of public captures, radiotap"
     return _simulated()
 

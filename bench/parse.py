@@ -12,15 +12,43 @@ from pathlib import Path
 from bench.frames import big, first
 from bench.process import ROOT, Cost, Missing, best, python
 
-TSHARK_FIELDS = (
-    "frame.number frame.time_epoch frame.len wlan.fc.type_subtype wlan.ta wlan.ra wlan.sa wlan.da "
-    "wlan.bssid wlan.seq wlan.frag wlan.fc.retry wlan.fc.protected wlan.fc.tods wlan.fc.fromds "
-    "wlan.fc.pwrmgt wlan.fc.moredata wlan.duration wlan.qos.tid radiotap.dbm_antsignal "
-    "radiotap.dbm_antnoise radiotap.channel.freq wlan_radio.channel radiotap.datarate "
-    "radiotap.antenna radiotap.flags.badfcs wlan.ssid wlan.tag.number wlan.fixed.beacon "
-    "wlan.fixed.timestamp wlan.fixed.reason_code wlan.fixed.status_code "
-    "wlan_rsna_eapol.keydes.msgnr wlan.rsn.akms.type wlan.country_info.code"
-).split()
+TSHARK_FIELDS = [
+    "frame.number",
+    "frame.time_epoch",
+    "frame.len",
+    "wlan.fc.type_subtype",
+    "wlan.ta",
+    "wlan.ra",
+    "wlan.sa",
+    "wlan.da",
+    "wlan.bssid",
+    "wlan.seq",
+    "wlan.frag",
+    "wlan.fc.retry",
+    "wlan.fc.protected",
+    "wlan.fc.tods",
+    "wlan.fc.fromds",
+    "wlan.fc.pwrmgt",
+    "wlan.fc.moredata",
+    "wlan.duration",
+    "wlan.qos.tid",
+    "radiotap.dbm_antsignal",
+    "radiotap.dbm_antnoise",
+    "radiotap.channel.freq",
+    "wlan_radio.channel",
+    "radiotap.datarate",
+    "radiotap.antenna",
+    "radiotap.flags.badfcs",
+    "wlan.ssid",
+    "wlan.tag.number",
+    "wlan.fixed.beacon",
+    "wlan.fixed.timestamp",
+    "wlan.fixed.reason_code",
+    "wlan.fixed.status_code",
+    "wlan_rsna_eapol.keydes.msgnr",
+    "wlan.rsn.akms.type",
+    "wlan.country_info.code",
+]
 """What a parsed frame has, in tshark's words."""
 
 _OURS = """
@@ -130,5 +158,3 @@ def _offset(pid: int, path: Path) -> int:
 def _cpu(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-

@@ -269,7 +269,9 @@ class Pipeline:
             entry.stats.errors += 1
             if ("refused",) not in entry.reported:
                 entry.reported.add(("refused",))
-                what = f"sink {entry.stats.name} refused a message; shown once, counted in its errors"
+                what = (
+                    f"sink {entry.stats.name} refused a message; shown once, counted in its errors"
+                )
                 said = f"{refused.reason}\nwith {dict(refused.message)!r}"
                 log.error("%s\n%s", what, printable(said[:_SHOWN]))
 
