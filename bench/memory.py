@@ -23,7 +23,7 @@ _STAGES = """
 
 
 def table() -> str:
-    path, frames, what = big()
+    path, _, what = big()
     lines = ["### Memory\n", "| | peak resident MiB |", "| --- | --- |"]
     cost = _run(f"{path}", "first")
     lines.append(f"| {what}, through every stateful stage to CSV | {cost.rss:.0f} |")

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from bench.frames import big, first
-from bench.process import ROOT, Cost, Missing, best, python
+from bench.process import ROOT, Cost, MissingError, best, python
 
 TSHARK_FIELDS = [
     "frame.number",
@@ -92,11 +92,11 @@ def table() -> str:
         try:
             times = 3 if "DataStalker" in name else 1
             rows.append((name, best(command, times).cpu / count * 1e6))
-        except Missing as missing:
+        except MissingError as missing:
             rows.append((name, str(missing)))
     try:
         rows.append(("airodump-ng -r (aggregates only)", _airodump(path).cpu / frames * 1e6))
-    except Missing as missing:
+    except MissingError as missing:
         rows.append(("airodump-ng -r", str(missing)))
     ours = rows[0][1]
     lines = [f"### From capture file to parsed message\n\n{what}; CPU of the whole process.\n"]
@@ -113,7 +113,7 @@ def table() -> str:
 def _airodump(path: Path) -> Cost:
     """airodump-ng never ends at the end of a file: it is watched, and killed once it has read all."""
     if shutil.which("airodump-ng") is None:
-        raise Missing("airodump-ng is not installed")
+        raise MissingError("airodump-ng is not installed")
     size = path.stat().st_size
     command = ["script", "-qfec", f"exec airodump-ng -r {path}", "/dev/null"]
     process = subprocess.Popen(
@@ -127,7 +127,7 @@ def _airodump(path: Path) -> Cost:
             pid = _child(process.pid, "airodump-ng")
             if pid and _offset(pid, path) >= size:
                 return Cost(_cpu(pid), 0, 0)
-        raise Missing("airodump-ng did not read the file within two minutes")
+        raise MissingError("airodump-ng did not read the file within two minutes")
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.frames import big
 from bench.parse import tshark_command
-from bench.process import Missing, best, run
+from bench.process import MissingError, best, run
 
 _CONFIG = """
 pipeline:
@@ -33,7 +33,7 @@ def table() -> str:
         try:
             rows.append(("tshark -T fields alone", frames / run(tshark_command(path)).wall))
             note = f"DataStalker is {rows[0][1] / rows[1][1]:.1f} × as fast."
-        except Missing as missing:
+        except MissingError as missing:
             note = str(missing)
         lines = [f"### Through the pipeline\n\n{what}. {note}\n"]
         lines += ["| | frames a second |", "| --- | --- |"]

@@ -28,7 +28,7 @@ class Cost:
         return self.cpu < other.cpu
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """A peer that is not installed, or would not run: the table says so."""
 
 
@@ -36,10 +36,10 @@ def run(command: list[str], *, kill_when_idle: float | None = None) -> Cost:
     """Run a command to its end, output thrown away.
 
     `kill_when_idle`: for a tool that never ends at the end of its input, the seconds after which
-    it is killed; its cost is then what it had used. Raises Missing.
+    it is killed; its cost is then what it had used. Raises MissingError.
     """
     if shutil.which(command[0]) is None:
-        raise Missing(f"{command[0]} is not installed")
+        raise MissingError(f"{command[0]} is not installed")
     started = time.perf_counter()
     with open(os.devnull, "wb") as null, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
@@ -53,7 +53,9 @@ def run(command: list[str], *, kill_when_idle: float | None = None) -> Cost:
         wall = time.perf_counter() - started
         if process.returncode and kill_when_idle is None:
             errors.seek(0)
-            raise Missing(f"{command[0]} failed: {errors.read()[-300:].decode(errors='replace')}")
+            raise MissingError(
+                f"{command[0]} failed: {errors.read()[-300:].decode(errors='replace')}"
+            )
     return Cost(usage.ru_utime + usage.ru_stime, wall, _mib(usage))
 
 
