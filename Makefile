@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-kafka test lint check format bench fuzz reference clean
-.PHONY: stack stack-stop stack-status
+.PHONY: stack stack-stop stack-status bench-kafka
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -50,6 +50,9 @@ stack-status: .venv/.ready ## What runs, and where
 
 bench: .venv/.ready-dev ## Measure, side by side with what one would use instead
 	@$(BIN)/python -m bench $(BENCH)
+
+bench-kafka: .venv/.ready-dev ## Measure agent, worker and sink over a real Kafka and Elasticsearch
+	@$(BIN)/python -m bench.kafka
 
 fuzz: .venv/.ready-dev ## A million mutated frames, then ten minutes coverage-guided
 	@infra/fuzz.sh
