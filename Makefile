@@ -52,7 +52,7 @@ bench: .venv/.ready-dev ## Measure, side by side with what one would use instead
 	@$(BIN)/python -m bench $(BENCH)
 
 bench-kafka: .venv/.ready-dev ## Measure agent, worker and sink over a real Kafka and Elasticsearch
-	@$(BIN)/python -m bench.kafka
+	@$(BIN)/python -m bench.kafka $(BENCH)
 
 fuzz: .venv/.ready-dev ## A million mutated frames, then ten minutes coverage-guided
 	@infra/fuzz.sh
