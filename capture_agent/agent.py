@@ -253,7 +253,9 @@ class Agent:
 
     def _await_last_word(self) -> None:
         begin = monotonic()
-        while self._outbox.waiting and monotonic() - begin < _LAST_WORD_SECONDS:
+        # A broker that took the frames takes this too, be it slow; one that didn't hardly will.
+        patience = _LAST_WORD_SECONDS * (1 if self.publisher.lost else 10)
+        while self._outbox.waiting and monotonic() - begin < patience:
             self._outbox.serve(_SLICE_SECONDS)
 
     def _failure(self) -> str:

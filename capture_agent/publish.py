@@ -179,7 +179,8 @@ class Publisher:
         """Give up all that is not delivered yet; it counts as dropped."""
         for lane in self._lanes:
             self._take(lane)
-        self._outbox.drop()
+        if self._outbox.waiting:  # else a purge could take what is sent right after it, too
+            self._outbox.drop()
         if self.waiting:
             self.dropped[GIVEN_UP] += self.waiting
 
