@@ -129,6 +129,9 @@ def _airodump(path: Path) -> Cost:
                 return Cost(_cpu(pid), 0, 0)
         raise MissingError("airodump-ng did not read the file within two minutes")
     finally:
+        pid = _child(process.pid, "airodump-ng")
+        if pid:  # in a session of its own: it would spin on for ever
+            os.kill(pid, signal.SIGKILL)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
