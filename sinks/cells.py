@@ -22,7 +22,6 @@ _FORMULA = re.compile(r"(?:^|(?<=[;|]))(?=\s*[=+\-@＝＋－＠])")
 _MEMO_ENTRIES = 16_384
 _MEMO_LENGTH = 256  # characters; what is longer will hardly come again
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EACH_ITS_OWN = {"timestamp", "tsf", "frame_number", "first_seen", "last_seen"}
 
 
 def defuse(text: str) -> str:
@@ -73,7 +72,7 @@ def any_cell(value: Any) -> str:
 
 def identifier(value: Any) -> str:
     """The cell of an id: each is its own, so a memory would not help."""
-    if value[:1].isalnum() and value.isascii() and value.replace("-", "", 1).isalnum():
+    if value.isascii() and value.replace("-", "", 1).isalnum() and value[0] != "-":
         return value  # type: ignore[no-any-return]
     return any_cell(value)
 
@@ -109,20 +108,21 @@ class Time:
     """Microseconds since 1970-01-01 as ISO 8601 in UTC; a callable that knows the last second."""
 
     def __init__(self) -> None:
-        self._second = -1
-        self._text = ""
+        self._begin = -1_000_000  # of the second whose text is known
+        self._text = "1969-12-31T23:59:59."
 
     def __call__(self, value: Any) -> str:
         if not isinstance(value, int):
             return ""
-        second, micro = divmod(value, 1_000_000)
-        if second != self._second:
+        micro = value - self._begin
+        if not 0 <= micro < 1_000_000:
+            begin = value // 1_000_000 * 1_000_000
             try:
-                moment = _EPOCH + timedelta(seconds=second)
+                moment = _EPOCH + timedelta(microseconds=begin)
             except OverflowError:  # beyond the year 9999: the timestamp column still has it
                 return ""
             self._text = moment.strftime("%Y-%m-%dT%H:%M:%S.")
-            self._second = second
+            self._begin, micro = begin, value - begin
         return f"{self._text}{micro:06d}Z"
 
 
@@ -132,18 +132,14 @@ class Cells:
     """
 
     def __init__(self) -> None:
-        addresses, numbers, texts = Memo(any_cell), Memo(any_cell), Memo(any_cell)
+        self.time = Time()
         lists, maps = Memo(joined), Memo(lambda items: quoted(as_json(dict(items))))
 
         def list_cell(value: Any) -> str:
             return lists[tuple(value)] if isinstance(value, list) else joined(value)
 
         self._by_type: dict[str, Convert] = {
-            "integer": numbers.__getitem__,
-            "boolean": {True: "true", False: "false"}.__getitem__,
-            "text": texts.__getitem__,
-            "kind": texts.__getitem__,
-            "address": addresses.__getitem__,
+            "integer": int.__repr__,
             "integers": list_cell,
             "strings": list_cell,
             "map": lambda value: maps[tuple(value.items())],
@@ -152,6 +148,4 @@ class Cells:
     def converter(self, name: str, type_name: str) -> Convert:
         if name == "id":
             return identifier
-        if name in _EACH_ITS_OWN:
-            return int.__repr__
         return self._by_type.get(type_name, any_cell)

@@ -66,6 +66,10 @@ class Csv(Sink):
     def write(self, batch: list[Message]) -> None:
         if not self.ready:
             self._start()
+        kinds = {message.get("type") for message in batch}
+        if len(kinds) == 1 and isinstance(kind := kinds.pop(), str):
+            self._rows(kind, self.layout(kind), batch)
+            return
         for kind, run in groupby(batch, _type):
             self._rows(kind, self.layout(kind), list(run))
 

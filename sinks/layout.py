@@ -1,18 +1,21 @@
-"""The columns of a CSV: which key of a message goes where, and how."""
+"""The columns of a CSV: which key of a message goes where, and how.
+
+Values repeat together: who sends to whom, what the radio header said. So neighbouring columns are
+one group, and what a group looks like is remembered by its values; only what differs from row to
+row is written anew. For messages that have the same keys, in the same order, that is a function of
+their values, made once such messages were seen a few times.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from operator import call, itemgetter
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from datastalker.message import FIELDS, Field, Message
 from datastalker.text import one_line
 from sinks.cells import (
     Cells,
     Convert,
-    Memo,
-    Time,
     any_cell,
     as_json,
     bytes_hex,
@@ -22,96 +25,204 @@ from sinks.cells import (
 
 TIME, EXTRA, END = "time", "extra", "\r\n"
 
-Shape = tuple[list[Convert], Callable[[list[str]], tuple[str, ...]], str, list[str], bool]
-"""For messages that have the same keys: a converter for each value, what picks the cells in the
-order of the columns, the row that takes them, unknown keys, whether the SSID's bytes are asked for."""
+Values = tuple[Any, ...]
+Line = Callable[[Values], str]
+
+_OFTEN = 8
+"""So often keys must have come before a function is made of them: that takes as long as many rows."""
 _SHAPES = 1024
+_SEEN = 4096
+_GROUPS = 32_768
+_LONGEST = 1024  # characters of a group; what is longer will hardly come again
+_TYPES = {"integer": int, "boolean": bool, "text": str, "kind": str, "address": str}
+_VARIES = {
+    "id", "timestamp", "seq", "duration", "length", "tsf", "frame_number", "first_seen",
+    "last_seen", "sightings",
+}  # fmt: skip
+
+
+class Cell(NamedTuple):
+    """Where the value of a cell stands in a message, and how it is written.
+
+    `repeats`: the type of values that come again; None for what differs from row to row.
+    """
+
+    name: str
+    at: int
+    convert: Convert
+    repeats: type | None = None
 
 
 class Layout:
     """Which key of a message goes to which column, and how."""
 
     def __init__(self, kind: str, columns: list[str] | None, added: tuple[Field, ...]) -> None:
-        fields = dict(FIELDS.get(kind, {}))
-        if not fields:
-            fields = {"timestamp": Field("timestamp", "integer", "")}
-        elif kind == "frame":
-            fields.update((field.name, field) for field in added)
-        self.columns = columns or [TIME, *fields, EXTRA]
+        self._contract = FIELDS.get(kind, {})
+        self._fields = dict(self._contract) or {"timestamp": Field("timestamp", "integer", "")}
+        if kind == "frame":
+            self._fields.update((field.name, field) for field in added)
+        self.columns = columns or [TIME, *self._fields, EXTRA]
         self.header = ",".join(quoted(one_line(name)) for name in self.columns) + END
-        place = {name: index for index, name in enumerate(self.columns)}
-        self.time, self.extra = place.pop(TIME, None), place.pop(EXTRA, None)
-        self.ssid_hex = place.get("ssid_hex")
-        cells = Cells()
-        self.cells: dict[str, tuple[int, Convert]] = {
-            name: (index, cells.converter(name, fields[name].type if name in fields else ""))
-            for name, index in place.items()
-        }
-        self.shapes: dict[tuple[str, ...], Shape] = {}
-        self.clock = Time()
-        self.hex = Memo(ssid_hex if "ssid" in place else bytes_hex)
+        self._known = {*self.columns, "type"} - {TIME, EXTRA}
+        self._hex = _hex_beside if "ssid" in self.columns else _hex_of
+        self._cells = Cells()
+        self._lines: dict[tuple[str, ...], Line] = {}
+        self._seen: dict[tuple[str, ...], int] = {}
+        self._groups: dict[tuple[str, ...], _Group] = {}
+        self._remembered = 0
 
     def line(self, message: Message) -> str:
         """The row of a message, its line's end included."""
-        shape = self.shapes.get(tuple(message))
-        if shape is None:
-            shape = self._shape(message)
-        converters, pick, row, unknown, ssid = shape
+        line = self._lines.get(tuple(message))
+        if line is None:
+            line = self._often(message)
+        values = tuple(message.values())
         try:
-            cells = [*map(call, converters, message.values())]
+            if line is not None:
+                return line(values)
         except Exception:  # a value of another type than its field's
-            cells = [self._careful(key, value) for key, value in message.items()]
-        cells += (
-            self.clock(message.get("timestamp")),
-            quoted(as_json({key: message[key] for key in unknown})) if unknown else "",
-            self.hex[str(message["ssid"])] if ssid else "",
-        )
-        return (row % pick(cells) or '""') + END
+            pass
+        row = ",".join(_written(cell, values) for cell in self._find(message))
+        return (row or '""') + END  # the only column, and empty: still a row
 
-    def _careful(self, key: str, value: Any) -> str:
-        try:
-            return self.cells[key][1](value)
-        except Exception:
-            return any_cell(value)
+    def _often(self, message: Message) -> Line | None:
+        """The function for messages with these keys, if they come often."""
+        keys = tuple(message)
+        count = self._seen.get(keys, 0) + 1
+        if len(self._seen) >= _SEEN:
+            self._seen.clear()
+        self._seen[keys] = count
+        # A null is an empty cell, but other keys beside it may depend on it.
+        if count < _OFTEN or len(self.columns) == 1 or None in message.values():
+            return None
+        if len(self._lines) >= _SHAPES:
+            self._lines.clear()
+            self._groups.clear()
+            self._remembered = 0
+        line = self._lines[keys] = self._make(message)
+        return line
 
-    def _shape(self, message: Message) -> Shape:
-        """How the rows of all messages with these keys, in this order, are put together."""
-        keys = list(message)
-        found = {
-            index: at for at, key in enumerate(keys) if (index := self._column(key)) is not None
-        }
-        # A null is no value: `extra` leaves it out, and the SSID is asked for its bytes.
-        unknown = [
-            k for k in keys if k not in self.cells and k != "type" and message[k] is not None
-        ]
-        ssid = "ssid" in keys and self.ssid_hex is not None and self.ssid_hex not in found
-        for index, at in ((self.time, 0), (self.extra, 1), (self.ssid_hex if ssid else None, 2)):
-            if index is not None:
-                found[index] = len(keys) + at
-        shape: Shape = (
-            [self.cells[key][1] if key in self.cells else _nothing for key in keys],
-            _picker([found[index] for index in sorted(found)]),
-            ",".join("%s" if index in found else "" for index in range(len(self.columns))),
-            unknown,
-            ssid,
-        )
-        if all(value is not None for value in message.values()):
-            if len(self.shapes) >= _SHAPES:
-                self.shapes.clear()
-            self.shapes[tuple(keys)] = shape
-        return shape
+    def _make(self, message: Message) -> Line:
+        """A function from values to the row. It is made of our own names and numbers alone."""
+        parts: list[str] = []
+        given: dict[str, Any] = {}
+        cells = [*self._find(message)]
+        while cells:
+            cell = cells.pop(0)
+            if cell is None:
+                parts.append("")
+            elif not cell.repeats:
+                if cell.convert is int.__repr__:
+                    parts.append(f"{{v{cell.at}:d}}")
+                else:
+                    given[f"c{len(parts)}"] = cell.convert
+                    values = "v" if cell.name == EXTRA else f"v{cell.at}"
+                    parts.append(f"{{c{len(parts)}({values})}}")
+            else:
+                group: list[Cell | None] = [cell]
+                while cells and (cells[0] is None or cells[0].repeats):
+                    group.append(cells.pop(0))
+                found = [one for one in group if one is not None]
+                given[f"c{len(parts)}"] = self._group(tuple(group))
+                values = ",".join(f"v{one.at}" for one in found)
+                parts.append(f"{{c{len(parts)}[{values}]}}")
+        names = "".join(f"v{at}," for at in range(len(message)))
+        code = f'def line(v):\n {names} = v\n return f"{",".join(parts)}\\r\\n"'
+        exec(code, given)
+        line: Line = given["line"]
+        return line
 
-    def _column(self, key: str) -> int | None:
-        cell = self.cells.get(key)
-        return None if cell is None else cell[0]
+    def _find(self, message: Message) -> Iterable[Cell | None]:
+        """What stands in each column; None: nothing."""
+        place = {key: at for at, key in enumerate(message)}
+        for name in self.columns:
+            if name == TIME:
+                time = place.get("timestamp")
+                yield None if time is None else Cell(TIME, time, self._cells.time)
+            elif name == EXTRA:
+                unknown = {key: at for key, at in place.items() if key not in self._known}
+                yield Cell(EXTRA, -1, _extra(unknown)) if unknown else None
+            elif name in place:
+                yield self._cell(name, place[name])
+            elif name == "ssid_hex" and "ssid" in place:
+                yield Cell("ssid to hex", place["ssid"], self._hex, str)
+            else:
+                yield None
+
+    def _cell(self, name: str, at: int) -> Cell:
+        kind = self._fields[name].type if name in self._fields else ""
+        repeats = _TYPES.get(kind)
+        if name in _VARIES or (repeats is int and name not in self._contract):
+            repeats = None
+        return Cell(name, at, self._cells.converter(name, kind), repeats)
+
+    def _group(self, cells: tuple[Cell | None, ...]) -> _Group:
+        names = tuple(cell.name if cell is not None else "" for cell in cells)
+        group = self._groups.get(names)
+        if group is None:
+            group = self._groups[names] = _Group(self, cells)
+        return group
+
+    def remember(self) -> None:
+        """A group is about to remember one more; when there are too many, all are forgotten."""
+        self._remembered += 1
+        if self._remembered > _GROUPS:
+            for group in self._groups.values():
+                group.clear()
+            self._remembered = 1
 
 
-def _picker(places: list[int]) -> Callable[[list[str]], tuple[str, ...]]:
-    """The cells at these places, as a tuple also where it is one or none."""
-    if len(places) > 1:
-        return itemgetter(*places)
-    return lambda cells: tuple(cells[place] for place in places)
+class _Group(dict[Any, str]):
+    """What neighbouring columns look like, by the values in them."""
+
+    def __init__(self, layout: Layout, cells: tuple[Cell | None, ...]) -> None:
+        super().__init__()
+        self._layout, self._cells = layout, cells
+        self._types = [cell.repeats for cell in cells if cell is not None]
+
+    def __missing__(self, picked: Any) -> str:
+        values = picked if len(self._types) > 1 else (picked,)
+        # 1, True and 1.0 are one key: only that which the column is for may be remembered.
+        right = [*map(type, values)] == self._types
+        given = iter(values)
+        cells = ["" if cell is None else _cell(cell, next(given)) for cell in self._cells]
+        text = ",".join(cells)
+        if right and len(text) <= _LONGEST:
+            self._layout.remember()
+            self[picked] = text
+        return text
 
 
-def _nothing(value: Any) -> str:
-    return ""
+def _written(cell: Cell | None, values: Values) -> str:
+    if cell is None:
+        return ""
+    return cell.convert(values) if cell.name == EXTRA else _cell(cell, values[cell.at])
+
+
+def _cell(cell: Cell, value: Any) -> str:
+    """The cell of a value of any type."""
+    if value is None:
+        return ""
+    if cell.repeats is not None and type(value) is not cell.repeats:
+        return any_cell(value)
+    try:
+        return cell.convert(value)
+    except Exception:
+        return any_cell(value)
+
+
+def _extra(unknown: dict[str, int]) -> Convert:
+    def write(values: Values) -> str:
+        # A null is no value.
+        held = {key: values[at] for key, at in unknown.items() if values[at] is not None}
+        return quoted(as_json(held)) if held else ""
+
+    return write
+
+
+def _hex_beside(ssid: Any) -> str:
+    return ssid_hex(str(ssid))
+
+
+def _hex_of(ssid: Any) -> str:
+    return bytes_hex(str(ssid))
