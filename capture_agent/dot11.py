@@ -4,8 +4,9 @@ addresses and other fields it has, and a reader for them that is made once per k
 As tshark does: an A-MSDU has no source and (or) destination of its own, they are in its
 subframes, which are read if they aren't encrypted; CF-End has no TA; the TA of an RTS is not
 unmasked; the Duration of a PS-Poll is an AID, and the uppermost bit of any other Duration isn't
-part of it.
-A frame that was cut short has what is wholly in its bytes.
+part of it; a fragment behind which others come is no whole body, so its body isn't read.
+A frame that was cut short has what is wholly in its bytes, but a management frame that ends
+inside its header has no address besides RA.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ _FLAGS = (
     ("retry", 0x08), ("protected", 0x40), ("to_ds", 0x01), ("from_ds", 0x02),
     ("power_mgmt", 0x10), ("more_data", 0x20),
 )  # fmt: skip
-_CONTROL_EXTENSION, _PS_POLL, _S1G_BEACON = 6, 10, 1
+_CONTROL_EXTENSION, _WRAPPER, _PS_POLL, _S1G_BEACON = 6, 7, 10, 1
 _ADDRESS_AT = (4, 10, 16, 24)
+PROTECTED, MORE_FRAGMENTS = 0x40, 0x04
 LIMIT = 1 << 16
 """Addresses whose text is remembered."""
 
@@ -59,8 +61,8 @@ class AddressNames(dict[bytes, str]):
 class Header:
     """What two bytes of frame control say.
 
-    `has_payload`: a data frame that carries something and isn't encrypted. `addresses`: the roles
-    of each address. `size`: bytes of the whole header, QoS and HT control
+    `has_payload`: a data frame that carries something whole and not encrypted. `addresses`: the
+    roles of each address. `size`: bytes of the whole header, QoS and HT control
     included. `qos`: where the QoS Control field is, or 0. `keys`: the keys that a reader sets if
     the header is whole, but for those of an A-MSDU.
     """
@@ -80,7 +82,7 @@ class Header:
 
 def header_key(control: int, flags: int) -> tuple[int, int]:
     """Frame control without the flags that don't change the form of a frame (`describe`)."""
-    return control, flags & (0xCF if control & 0x0C == CONTROL << 2 else 0xC3)
+    return control, flags & (0xCF if control & 0x0C == CONTROL << 2 else 0xC7)
 
 
 def named_flags(control: int, flags: int) -> dict[str, bool]:
@@ -125,7 +127,9 @@ def describe(control: int, flags: int) -> Header:
         frame_type,
         subtype,
         KINDS[frame_type][subtype],
-        has_payload=frame_type == DATA and not subtype & 4 and not flags & 0x40,
+        has_payload=frame_type == DATA
+        and not subtype & 4
+        and not flags & (PROTECTED | MORE_FRAGMENTS),
         to_ds=bool(flags & 0x01),
         from_ds=bool(flags & 0x02),
         addresses=roles,
@@ -150,6 +154,8 @@ def reader(header: Header, names: AddressNames, padded: bool, body: Body | None)
         return _qos_reader(header, names, size, body, cut)
     if len(roles) == 1 and body is not None:
         return _beacon_reader(body, cut)
+    if header.type == CONTROL and header.subtype == _WRAPPER:
+        return _wrapper_reader(names, cut)
     if roles == (("ra",),):
         return _one_reader(names, cut)
     if len(roles) == 2 and header.has_duration:
@@ -234,6 +240,8 @@ def _qos_reader(
                 message[role] = names[data[start + at : start + at + 6]]
             else:
                 del message[role]
+        if body is not None:
+            body(message, data, start + 14, end)
 
     def read(message: Message, data: bytes, start: int, end: int) -> None:
         if end - start < needed:
@@ -269,16 +277,34 @@ def _beacon_reader(body: Body, cut: Reader) -> Reader:
     return read
 
 
+def _wrapper_reader(names: AddressNames, cut: Reader) -> Reader:
+    """Control Wrapper (9.3.1.9): RA, the carried frame's Frame Control, HT Control, and what the
+    carried frame has behind its own RA."""
+
+    def read(message: Message, data: bytes, start: int, end: int) -> None:
+        cut(message, data, start, end)
+        if end - start < 12 or data[start + 10] & 0x0C != CONTROL << 2:
+            return
+        first, *second = _CONTROL_ADDRESSES[data[start + 10] >> 4].split() or [""]
+        if first == "ra,bssid":
+            message["bssid"] = message["ra"]
+        if second and end - start >= 22:
+            message[second[0]] = names[data[start + 16 : start + 22]]
+
+    return read
+
+
 def _cut_reader(header: Header, names: AddressNames) -> Reader:
     """Reads what there is of a frame that ends inside its header, or is no longer than that."""
 
     def read(message: Message, data: bytes, start: int, end: int) -> None:
         size = len(data) - start
+        whole = 24 if header.type == MANAGEMENT else 0
         if size >= 4 and header.has_duration:
             message["duration"] = (data[start + 2] | data[start + 3] << 8) & 0x7FFF
         for roles, at in zip(header.addresses, _ADDRESS_AT, strict=False):
-            if size >= at + 6:
-                for role in roles:
+            for role in roles:
+                if size >= (at + 6 if role == "ra" else max(at + 6, whole)):
                     message[role] = names[data[start + at : start + at + 6]]
         if header.type in (MANAGEMENT, DATA) and size >= 24:
             sequence = int.from_bytes(data[start + 22 : start + 24], "little")

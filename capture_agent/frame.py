@@ -158,10 +158,11 @@ class FrameParser:
         header = dot11.describe(control, flags)
         body: Body | None = None
         if header.type == dot11.MANAGEMENT:
-            body = self._management.body(header.subtype, bool(flags & 0x40))
+            hidden = flags & (dot11.PROTECTED | dot11.MORE_FRAGMENTS)
+            body = None if hidden else self._management.body(header.subtype)
         elif header.has_payload:
             body = read_eapol
-        elif header.kind == "DMG_BEACON":
+        elif header.kind == "DMG_BEACON" and not flags & dot11.MORE_FRAGMENTS:
             body = read_dmg_beacon
         return header, dot11.reader(header, self._names, padded, body)
 
@@ -187,7 +188,10 @@ class _Everything(dict[bytes, tuple[Any, dict[Any, Entry], Layout | None]]):
         return self._layout
 
 
-_EAPOL = b"\xaa\xaa\x03\0\0\0\x88\x8e"
+# The SNAP headers of EAPOL: as in Ethernet, for pre-authentication, in a bridge tunnel.
+_EAPOL = tuple(
+    bytes.fromhex("aaaa03" + rest) for rest in ("000000888e", "00000088c7", "0000f8888e")
+)
 _EAPOL_KEY, _RSN_KEY, _WPA_KEY = 3, 2, 254
 _PAIRWISE, _INSTALL, _ACK, _REQUEST = 0x0008, 0x0040, 0x0080, 0x0800
 _KEY_DATA_LENGTH_AT = 93

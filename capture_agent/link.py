@@ -113,6 +113,7 @@ def _avs(data: bytes) -> Radio:
 
 
 _PPI_COMMON, _PPI_N_MAC_PHY = 2, 4
+_PPI_UNKNOWN_DBM = (-128, 0)  # the second where the receiver doesn't measure it
 
 
 def _ppi(data: bytes) -> Radio:
@@ -153,14 +154,14 @@ def _ppi_common(radio: Radio, data: bytes, offset: int) -> None:
     """802.11-Common: TSF, flags, rate, frequency, its flags, FHSS, signal, noise."""
     flags, rate, freq, signal, noise = unpack_from("<HHHxxxxbb", data, offset + 8)
     radio.fcs_length = 4 if flags & 1 else 0
-    radio.bad_fcs = flags & 0x5 == 0x5
+    radio.bad_fcs = bool(flags & 0x4)
     radio.fields["fcs_ok"] = not radio.bad_fcs
     if rate:
         radio.fields["rate_kbps"] = phy.legacy_kbps(rate)
     _set_frequency(radio, freq)
-    if signal != -128:
+    if signal not in _PPI_UNKNOWN_DBM:
         radio.fields["signal_dbm"] = signal
-    if noise != -128:
+    if noise not in _PPI_UNKNOWN_DBM:
         radio.fields["noise_dbm"] = noise
 
 

@@ -68,6 +68,7 @@ _BLOCK_ACK, _BLOCK_ACK_OFFSETS = 3, {0: 7, 1: 7, 2: 4}
 _PUBLIC, _VENDOR_SPECIFIC, _GAS = (4, 9), 9, (10, 11, 13)
 _MULTIHOP = 14
 _P2P = b"\x50\x6f\x9a\x09"
+_VENDOR, _P2P_VENDOR_OFFSET = 127, 5
 _TRANSITION_REQUEST, _TRANSITION_RESPONSE = (10, 7), (10, 8)
 
 
@@ -79,10 +80,8 @@ class Management:
         self._requests: dict[bytes, Keys] = {}
         self._count = self._bytes = 0
 
-    def body(self, subtype: int, is_protected: bool) -> Body | None:
+    def body(self, subtype: int) -> Body | None:
         """The reader for a subtype; None where it has nothing to read."""
-        if is_protected:
-            return None
         readers: dict[int, Body] = {
             ASSOC_REQ: self._after(4),
             ASSOC_RESP: self._after(6, status_at=2),
@@ -206,6 +205,8 @@ def _action_elements(category: int, action: int, rest: bytes) -> int | None:
     """Where the elements of an action frame start in what is behind its action code."""
     if category == _BLOCK_ACK:
         return _BLOCK_ACK_OFFSETS.get(action)
+    if category == _VENDOR:
+        return _P2P_VENDOR_OFFSET if action == _P2P[0] and rest.startswith(_P2P[1:]) else None
     if category not in _CATEGORIES or (category, action) in _NO_ELEMENTS:
         return None
     if category in _PUBLIC and action == _VENDOR_SPECIFIC:

@@ -218,6 +218,8 @@ def test_profiles_inside_a_multiple_bssid_element(make: SimpleNamespace) -> None
         ("0f 01 0000 010182 720141", [1, 114]),  # mesh peering
         ("15 00 " + "01" * 40, None),  # VHT beamforming
         ("7f 00 50f209 dd03010203", None),  # vendor
+        ("7f 506f9a09 00 01 dd06506f9a090000", [221]),  # P2P of vendors
+        ("7f 506f9a0a 00 01 dd06506f9a090000", None),
     ],
 )
 def test_elements_of_action_frames(

@@ -110,9 +110,18 @@ def test_ppi_fields_may_be_aligned(make: SimpleNamespace) -> None:
 
 
 def test_ppi_with_an_invalid_fcs_is_dropped(make: SimpleNamespace) -> None:
-    frame = ppi(common(flags=0x5)) + make.ACK + b"FCS!"
-    assert make.dropped(frame, 192) == {"bad_fcs": 1}
-    assert make.parse(frame, 192, keep_bad_fcs=True)["fcs_ok"] is False
+    for flags, fcs in ((0x5, b"FCS!"), (0x4, b"")):
+        frame = ppi(common(flags)) + make.ACK + fcs
+        assert make.dropped(frame, 192) == {"bad_fcs": 1}
+        message = make.parse(frame, 192, keep_bad_fcs=True)
+        assert (message["fcs_ok"], message["length"]) == (False, 10)
+
+
+@pytest.mark.parametrize("signal", [0, -128])
+def test_ppi_signals_that_are_none(make: SimpleNamespace, signal: int) -> None:
+    message = make.parse(ppi(common(0, signal=signal)) + make.ACK, 192)
+    assert message["signal_dbm"] is None
+    assert message["noise_dbm"] == -90
 
 
 def test_ppi_around_something_else_is_no_frame(make: SimpleNamespace) -> None:

@@ -116,6 +116,50 @@ def test_a_frame_that_was_cut_has_what_is_in_its_bytes(make: SimpleNamespace) ->
         assert message["length"] == len(whole)
 
 
+def test_a_management_frame_that_ends_inside_its_header_has_no_address_but_ra(
+    make: SimpleNamespace,
+) -> None:
+    for size in range(10, 24):
+        message = make.parse(make.mac(0x80)[:size])
+        assert {role for role in ROLES if message[role]} == {"ra"}
+    assert {role for role in ROLES if make.parse(make.mac(0x80))[role]} == set(ROLES)
+
+
+@pytest.mark.parametrize(
+    ("carried", "roles"),
+    [
+        (0xB4, {"ra", "ta"}),  # RTS
+        (0xA4, {"ra", "ta", "bssid"}),  # PS-Poll
+        (0xE4, {"ra", "bssid"}),  # CF-End
+        (0xC4, {"ra"}),  # CTS
+        (0x64, {"ra"}),
+        (0x88, {"ra"}),  # carries no data
+    ],
+)
+def test_a_control_wrapper_has_the_addresses_of_the_frame_it_carries(
+    make: SimpleNamespace, carried: int, roles: set[str]
+) -> None:
+    frame = b"\x74\0\x2c\0" + make.A1 + bytes([carried, 0]) + b"HTC!" + make.A2
+    message = make.parse(frame)
+    assert message["kind"] == "CTRL_WRAPPER"
+    assert {role for role in ROLES if message[role]} == roles
+    assert message["ta"] in (None, make.A2.hex(":"))
+    for size in range(2, 22):
+        assert make.parse(frame[:size])["ta"] is None
+
+
+def test_the_body_of_a_fragment_with_more_behind_it_is_not_read(make: SimpleNamespace) -> None:
+    beacon = make.beacon(make.element(0, b"home"))
+    assert make.parse(beacon)["ssid"] == "home"
+    first = make.parse(beacon[:1] + b"\x04" + beacon[2:])
+    assert (first["bssid"], first["seq"], first["frag"]) == (make.A3.hex(":"), 171, 5)
+    names = ("ssid", "tsf", "beacon_interval", "elements", "security", "ht")
+    assert {name for name in names if first[name] is not None} == set()
+    subframe = b"\x80\0" + bytes.fromhex("02da00000001 025a00000001 0004") + b"data"
+    assert make.parse(make.mac(0x88, 0x02, subframe))["sa"] == "02:5a:00:00:00:01"
+    assert make.parse(make.mac(0x88, 0x06, subframe))["sa"] is None
+
+
 @pytest.mark.parametrize(
     ("information", "data_length", "number"),
     [
@@ -140,9 +184,13 @@ def test_the_number_of_an_eapol_key_message(
         make.mac(0x88, 0x01, b"\0\0" + eapol),
         make.mac(0x88, 0x81, b"\0\0HTC!" + eapol),  # with an HT Control field
         make.mac(0x88, 0x03, make.A4 + b"\0\0" + eapol),
+        make.mac(0x88, 0x01, b"\x80\0" + make.A3 + make.A2 + b"\0\xff" + eapol),  # an A-MSDU
+        make.mac(0x08, 0x01, bytes.fromhex("aaaa0300000088c7") + eapol[8:]),  # pre-authentication
+        make.mac(0x08, 0x01, bytes.fromhex("aaaa030000f8888e") + eapol[8:]),  # a bridge tunnel
     ):
         assert make.parse(frame)["eapol"] == number
     assert make.parse(make.mac(0x08, 0x41, eapol))["eapol"] is None  # protected: not readable
+    assert make.parse(make.mac(0x08, 0x05, eapol))["eapol"] is None  # more fragments come
     assert make.parse(make.mac(0x48, 0x01, eapol))["eapol"] is None  # a null frame
 
 
