@@ -1,0 +1,236 @@
+"""The check of a configuration: every mistake at once, each at its place, with the remedy."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from typing import Any
+
+from datastalker import catalog, segments
+from datastalker.agent_settings import AGENT
+from datastalker.build import make
+from datastalker.condition import Predicate, compile_condition, misspelt
+from datastalker.errors import ConfigError, InputError
+from datastalker.message import KNOWN_KEYS
+from datastalker.options import Path, complete, options_of, suggest
+from datastalker.registry_settings import REGISTRY_SETTINGS
+from datastalker.settings import CUT, SETTINGS, Config, Step
+from datastalker.stage import REGISTRY, Component, SourceStage
+from datastalker.stats import Stats
+from datastalker.topics import FRAME, KAFKA, TOPIC, check_kafka
+from datastalker.worker_settings import WORKERS
+from datastalker.yamlfile import Document
+
+
+class Checker:
+    """Goes through a document once and collects what is wrong with it."""
+
+    def __init__(self, document: Document, config: Config) -> None:
+        self.document = document
+        self.config = config
+        self.labels: dict[str, int] = {}
+
+    def report(self, path: Path, text: str) -> None:
+        self.config.problems.append(self.document.problem(path, text))
+
+    def warn(self, path: Path, text: str) -> None:
+        self.config.problems.append(self.document.problem(path, text, warning=True))
+
+    def check(self) -> None:
+        value = self.document.value
+        if not isinstance(value, dict):
+            self.report((), "a configuration is a mapping with a 'pipeline:' list in it")
+            self.config.settings = complete(SETTINGS, {}, (), self.report)
+            return
+        given = {key: item for key, item in value.items() if key != "pipeline"}
+        root = "pipeline"
+        if root not in value:
+            for close in difflib.get_close_matches(root, given, 1, 0.6):
+                self.report((close,), f"unknown option '{close}', did you mean 'pipeline'?")
+                del given[close]
+                root = close
+        self.config.settings = complete(SETTINGS, given, (), self.report)
+        self._broker(self.config.settings)
+        self._plugins()
+        pipeline = value.get(root)
+        if not isinstance(pipeline, list) or not pipeline:
+            said = "is missing" if root not in value else "must be a list of stages"
+            self.report((root,), f"'pipeline' {said}; the first entry is a source: pcap")
+            return
+        for index, item in enumerate(pipeline):
+            self._entry(item, (root, index))
+        self._order()
+        if not self.config.errors:
+            segments.check(self.config, self.report)
+        if not self.config.errors:
+            self._fields()
+
+    def _fields(self) -> None:
+        """Warn of what looks like a typo where an option names keys of messages."""
+        for index, step in enumerate(self.config.steps):
+            for opt in (options_of(step.cls) or {}).values() if step.cls else ():
+                if not opt.fields or step.options[opt.name] is None:
+                    continue
+                known = {"type", *KNOWN_KEYS}
+                known.update(opt.fields if isinstance(opt.fields, tuple) else ())
+                value = step.options[opt.name]
+                listed = isinstance(value, list)
+                names = dict(enumerate(value)) if listed else {0: value}
+                if known.issuperset(names.values()):
+                    continue
+                known |= self._added(index)
+                for at, name in names.items():
+                    if name not in known and (close := misspelt(name, sorted(known), 0.7)):
+                        path = (*step.path, step.name, opt.name, *((at,) if listed else ()))
+                        self.warn(path, f"{step.name}: no field is called '{name}'{close}")
+
+    def _added(self, index: int) -> set[str]:
+        """The keys that the stages above set. One that can't be built is told of by who builds."""
+        added: set[str] = set()
+        for step in self.config.steps[:index]:
+            if step.cls is not None and not issubclass(step.cls, SourceStage):
+                with contextlib.suppress(ConfigError):
+                    added |= {field.name for field in make(step, self.config, Stats()).adds()}
+        return added
+
+    def _broker(self, settings: dict[str, Any]) -> None:
+        kafka = complete(KAFKA, settings["kafka"], ("kafka",), self.report)
+        for setting, text in check_kafka(kafka):
+            self.report(("kafka", setting), text)
+        for name, given in settings["topics"].items():
+            complete(TOPIC, given, ("topics", name), self.report)
+        if settings["schema_registry"] is not None:
+            given = settings["schema_registry"]
+            path: Path = ("schema_registry",)
+            settings["schema_registry"] = complete(REGISTRY_SETTINGS, given, path, self.report)
+        complete(AGENT, settings["agent"], ("agent",), self.report)
+        complete(WORKERS, settings["workers"], ("workers",), self.report)
+
+    def _plugins(self) -> None:
+        for name, cls in list(REGISTRY.items()):
+            if cls.__module__.startswith(catalog.PLUGIN):  # of another configuration
+                del REGISTRY[name]
+        for index, plugin in enumerate(self.config.settings["plugins"] or []):
+            try:
+                catalog.load_plugin(plugin, self.config.base)
+            except InputError as error:
+                self.report(("plugins", index), str(error))
+
+    def _entry(self, item: Any, path: Path) -> None:
+        if isinstance(item, str):
+            item = {item: None}
+        if not isinstance(item, dict) or not item:
+            self.report(path, "an entry is a stage's name, or a mapping: its name to its options")
+            return
+        names = [key for key in item if key != "when"]
+        if not names:
+            self.report(path, "'when' stands alone; it goes with a stage's name in one entry")
+            return
+        if len(names) > 1:
+            text = f"one stage an entry, not {len(names)}: put a '- ' before each"
+            if item[names[0]] is None:
+                text += f"; or indent the others further, if they are options of '{names[0]}'"
+            self.report(path, text)
+            return
+        name = str(names[0])
+        options, here = item[name], (*path, name)
+        if name == CUT:
+            self._cut(options, here)
+            if "when" in item:
+                self.report((*path, "when"), "a topic carries all messages: 'when' goes to a stage")
+            return
+        self.labels[name] = self.labels.get(name, 0) + 1
+        label = name if self.labels[name] == 1 else f"{name}#{self.labels[name]}"
+        if options is not None and not isinstance(options, dict):
+            self.report(here, f"{name}: its options must be a mapping, such as {{option: value}}")
+            options = None
+        options = dict(options or {})
+        when = self._when(item, options, path, here)
+        cls = self._find(name, here)
+        checked = self._options(cls, options, here, name)
+        position = self.document.where(here)
+        self.config.steps.append(Step(name, label, cls, checked, when, path, position))
+
+    def _when(
+        self, item: dict[str, Any], options: dict[str, Any], path: Path, here: Path
+    ) -> Predicate | None:
+        """`when:` may stand among the options or beside the stage's name."""
+        if "when" in options and "when" in item:
+            self.report((*path, "when"), "'when' is given twice: among the options, and here")
+        if "when" in options:
+            condition, at = options.pop("when"), (*here, "when")
+        elif "when" in item:
+            condition, at = item["when"], (*path, "when")
+        else:
+            return None
+        emits = [t for s in self.config.steps for t in getattr(s.cls, "emits", ())]
+        return compile_condition(condition, at, self.report, self.warn, emits)
+
+    def _find(self, name: str, here: Path) -> type[Component] | None:
+        try:
+            offered = name in REGISTRY or catalog.load(name)
+        except InputError as error:
+            self.report(here, str(error))
+            return None
+        if name in REGISTRY:
+            return REGISTRY[name]
+        if offered:
+            self.report(here, f"the installed package behind stage '{name}' registers no such name")
+        else:
+            known = dict.fromkeys([*catalog.BUILTIN, CUT, *catalog.third_party(), *REGISTRY])
+            self.report(here, f"unknown stage '{name}'{suggest(name, known)}")
+        return None
+
+    def _options(
+        self, cls: type[Component] | None, given: dict[str, Any], here: Path, name: str
+    ) -> dict[str, Any]:
+        try:
+            declared = options_of(cls) if cls is not None else None
+        except (NameError, TypeError) as error:
+            self.report(here, f"{name}: its options can't be read: {error}")
+            return given
+        if cls is None or declared is None:
+            return given
+        before = len(self.config.problems)
+
+        def report(path: Path, text: str) -> None:
+            self.report(path, f"{name}: {text}")
+
+        options = complete(declared, given, here, report)
+        if len(self.config.problems) == before:
+            try:
+                for option_name, text in cls.check_config(options):
+                    report((*here, option_name) if option_name else here, text)
+            except Exception as error:  # a mistake in the code of a plug-in
+                report(here, f"its check_config failed: {type(error).__name__}: {error}")
+        return options
+
+    def _cut(self, value: Any, here: Path) -> None:
+        topics: dict[str, str] = {}
+        if isinstance(value, str) and value:
+            topics = {FRAME: value}
+        elif isinstance(value, dict) and value and all(isinstance(v, str) for v in value.values()):
+            topics = {str(key): topic for key, topic in value.items()}
+        else:
+            self.report(here, "topic: takes a topic's name, or a mapping of message type to topic")
+        position = self.document.where(here)
+        self.config.steps.append(Step(CUT, CUT, None, {}, None, here[:-1], position, topics))
+
+    def _order(self) -> None:
+        for step in self.config.steps:
+            is_source = step.cls is not None and issubclass(step.cls, SourceStage)
+            if step.path[-1] != 0:
+                if is_source:
+                    self.report(
+                        step.path, f"'{step.name}' is a source and can only be the first entry"
+                    )
+            elif step.topics is not None:
+                self.report(step.path, "the first entry must be a source, not a topic: pcap")
+            elif step.cls is not None and not is_source:
+                self.report(
+                    step.path, f"'{step.name}' is no source; the first entry must be one: pcap"
+                )
+            elif step.when is not None:
+                self.report(
+                    step.path, f"'{step.name}' is a source: 'when' has nothing to look at yet"
+                )
