@@ -89,10 +89,10 @@ def open_capture(stream: Stream, name: str) -> Capture:
     from capture_agent.pcapng import PcapngFile
 
     source = _Source(getattr(stream, "read1", stream.read))
-    start = source.peek(6)
+    start = _peek(source, name)
     if start[:2] == b"\x1f\x8b":
         source = _Source(_Gunzip(source.read).read)
-        start = _peek_gzip(source, name)
+        start = _peek(source, name)
     if not start:
         raise CaptureError(f"{name} is empty: nothing was captured, or the copy is not complete")
     variant = _PCAP_MAGIC.get(start[:4])
@@ -109,9 +109,11 @@ def open_capture(stream: Stream, name: str) -> Capture:
     )
 
 
-def _peek_gzip(source: _Source, name: str) -> bytes:
+def _peek(source: _Source, name: str) -> bytes:
     try:
         return source.peek(6)
+    except OSError as error:
+        raise CaptureError(f"can't read {name}: {error.strerror}") from error
     except zlib.error as error:
         raise CaptureError(f"{name} is a damaged gzip file ({error}); copy it again") from error
 

@@ -22,6 +22,11 @@ _AVS_MAGIC = 0x80211000
 _PRISM_CHANNEL, _PRISM_SIGNAL, _PRISM_NOISE, _PRISM_RATE = 3, 6, 7, 8
 
 
+def is_known(link_type: int) -> bool:
+    """Whether frames of 802.11 may be in it."""
+    return link_type in _READERS
+
+
 def read(link_type: int, data: bytes) -> Radio:
     """Read the header of a link type. Raises HeaderError where it can't be followed."""
     reader = _READERS.get(link_type)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
+from capture_agent import link
 from capture_agent.capture_file import Interface, Record
 from capture_agent.capture_set import STDIN, Source, find, merge
 from capture_agent.frame import FrameParser
@@ -16,9 +18,13 @@ from datastalker.message import Message
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, SourceStage
 from datastalker.stats import Stats
+from datastalker.text import printable
+
+log = logging.getLogger("datastalker.stage.pcap")
 
 _BATCH = 250  # messages or somewhat more: they stay in the processor's cache
 _PAUSE_SECONDS = 0.2
+_ETHERNET = 1  # what a card gives that is not in monitor mode
 
 
 @Pipeline.register_stage("pcap")
@@ -142,6 +148,14 @@ class PcapSource(SourceStage):
                 like=self._memory,
             )
             self._memory = self._memory or parser
+            if not link.is_known(interface.link_type):
+                log.warning(
+                    "%s holds frames that are not of 802.11 (link type %d%s): they are dropped; "
+                    "capture in monitor mode",
+                    printable(source.path),
+                    interface.link_type,
+                    ", Ethernet" if interface.link_type == _ETHERNET else "",
+                )
         return parser.parse(records, number)
 
     def _count(self) -> None:

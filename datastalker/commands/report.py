@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import click
 
 from datastalker.commands.tables import table
 from datastalker.errors import InputError
+from datastalker.text import one_line
 
 Row = dict[str, str]
 _T = TypeVar("_T")
@@ -88,16 +90,38 @@ class Once:
 def read(paths: list[Path]) -> Iterator[Row]:
     """The rows of CSV files, one after the other.
 
-    Raises InputError naming the file that is none.
+    Raises InputError naming the file that is none, or the line that another program changed.
     """
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     for path in paths:
         try:
             with open(path, encoding="utf-8", newline="") as handle:
-                yield from csv.DictReader(handle)
+                reader = csv.DictReader(handle)
+                for row in reader:
+                    _check(row, f"{path}, line {reader.line_num}")
+                    yield row
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             said = getattr(error, "strerror", None) or error
             raise InputError(f"{path} can't be read as CSV: {said}") from error
+
+
+_NUMBERS = ("signal_dbm", "beacons_held_back", "signal_avg_dbm", "first_seen", "last_seen")
+_WHOLE = re.compile("-?[0-9]+")
+_ADDRESS = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+def _check(row: Row, where: str) -> None:
+    names = (*_NUMBERS, "timestamp") if "event" in row else _NUMBERS
+    for name in names:
+        if (value := row.get(name)) and not _WHOLE.fullmatch(value):
+            raise InputError(_changed(where, name, value, "a whole number"))
+    if (value := row.get("ta")) and not _ADDRESS.fullmatch(value):
+        raise InputError(_changed(where, "ta", value, "an address"))
+
+
+def _changed(where: str, name: str, value: str, what: str) -> str:
+    shown = one_line(value[:40])
+    return f"{where}: {name} is '{shown}', not {what}; another program wrote that, such as a spreadsheet"
 
 
 @dataclass
@@ -138,7 +162,7 @@ class Air:
 
     def add(self, row: Row) -> None:
         ta, kind = row.get("ta") or "", row.get("kind") or ""
-        if len(ta) != 17 or int(ta[:2], 16) & 1:
+        if not ta or int(ta[:2], 16) & 1:
             return
         signal = int(row["signal_dbm"]) if row.get("signal_dbm") else None
         vendor = row.get("ta_oui") or ""
@@ -189,7 +213,9 @@ class Air:
             for network in _first(rows, limit)
         ]
         header = ["network", "bssid", "vendor", "channel", "security", "dBm", "beacons", "clients"]
-        return f"{len(rows):,} networks{_cut(rows, limit)}\n" + table(header, body, whole=["bssid"])
+        return f"{_count(rows, 'network')}{_cut(rows, limit)}\n" + table(
+            header, body, whole=["bssid"]
+        )
 
     def devices_table(self, limit: int) -> str:
         devices = [device for device in self.devices.values() if device.address not in self.aps]
@@ -208,7 +234,7 @@ class Air:
             for device in _first(devices, limit)
         ]
         header = ["device", "vendor", "frames", "dBm", "first", "last", "probed for"]
-        title = f"{len(devices):,} devices, {randomized:,} with a randomized address"
+        title = f"{_count(devices, 'device')}, {randomized:,} with a randomized address"
         return f"{title}{_cut(devices, limit)}\n" + table(
             header, body, whole=["device", "first", "last"]
         )
@@ -234,7 +260,7 @@ def presence_table(rows: Iterator[Row], limit: int, air: Air) -> str:
         for row in _first(events, limit)
     ]
     header = ["time (UTC)", "event", "device", "vendor", "dBm", "stay"]
-    return f"who came and went: {len(events):,} events{_cut(events, limit)}\n" + table(
+    return f"who came and went: {_count(events, 'event')}{_cut(events, limit)}\n" + table(
         header, body, whole=["time (UTC)", "event", "device", "stay"]
     )
 
@@ -261,6 +287,10 @@ def _stronger(one: int | None, other: int | None) -> int | None:
 
 def _first(rows: list[_T], limit: int) -> list[_T]:
     return rows[:limit] if limit else rows
+
+
+def _count(rows: Sized, what: str) -> str:
+    return f"{len(rows):,} {what}{'' if len(rows) == 1 else 's'}"
 
 
 def _cut(rows: Sized, limit: int) -> str:

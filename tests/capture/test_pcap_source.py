@@ -248,6 +248,25 @@ def test_a_pipe_gives_frames_as_they_come(make: SimpleNamespace, tmp_path: Path)
     assert idle >= 2
 
 
+def test_a_file_of_ethernet_is_said_to_be_none_of_802_11(
+    make: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "lan.pcap"
+    path.write_bytes(make.pcap([(1, 0, b"\0" * 60), (2, 0, b"\0" * 60)], 1))
+    stats = Stats()
+    assert everything(path=str(path), stats=stats) == []
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path} holds frames that are not of 802.11 (link type 1, Ethernet): they are dropped; "
+        "capture in monitor mode"
+    ]
+    assert stats.get("pcap/dropped/link_type") == 2
+
+
+def test_a_file_that_the_disk_cannot_read_is_named() -> None:
+    with pytest.raises(CaptureError, match="can't read /proc/self/mem: Input/output error"):
+        everything(path="/proc/self/mem")
+
+
 def test_the_records_of_a_modified_pcap(make: SimpleNamespace, tmp_path: Path) -> None:
     path = tmp_path / "old"
     path.write_bytes(make.pcap([(1, 0, make.ACK)], 105, ">", 0xA1B2CD34))

@@ -168,6 +168,22 @@ def test_where_nothing_is_the_report_says_what_to_do(tmp_path: Path, report: Rep
         assert report(folder)[-1].startswith(f"stalk: there is no frame-*.csv or presence-*.csv in {folder}/;")  # fmt: skip # noqa: E501
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("frame-1.csv", "ta,kind,signal_dbm\n00:00:00:00:00:01,NULL,-5\x1b0\n", "signal_dbm is '-5\\x1b0', not a whole number"),  # noqa: E501
+        ("frame-1.csv", "ta,kind\nsome,NULL\n", "ta is 'some', not an address"),
+        ("presence-1.csv", "timestamp,event,key\n1.77E+15,NEW,x\n", "timestamp is '1.77E+15', not a whole number"),  # noqa: E501
+    ],
+)  # fmt: skip
+def test_a_row_that_another_program_changed_is_named(
+    tmp_path: Path, report: Report, name: str, text: str, said: str
+) -> None:
+    (tmp_path / name).write_text(text)
+
+    assert report(tmp_path)[-1] == f"stalk: {tmp_path}/{name}, line 2: {said}; another program wrote that, such as a spreadsheet"  # fmt: skip # noqa: E501
+
+
 def test_a_folder_that_cannot_be_read_is_said_to_be_so(
     tmp_path: Path, report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
