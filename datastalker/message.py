@@ -146,7 +146,10 @@ KNOWN_KEYS: frozenset[str] = frozenset(name for fields in FIELDS.values() for na
 class Message(dict[str, Any]):
     """A dict with a type. A key of the contract that it does not hold reads as None."""
 
-    __slots__ = ()
+    __slots__ = ("wire",)
+
+    wire: Any
+    """Set where it was read from Kafka to be sent on: see `datastalker.wire.reader.Wire`."""
 
     def __missing__(self, key: str) -> None:
         if key in KNOWN_KEYS:

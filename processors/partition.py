@@ -97,7 +97,7 @@ class Partition:
         self.pipeline = build_segment(config, segment)
         self.pipeline.on_failure = self._failed
         self._blocks = blocks
-        self._framing, self._decoder = framing, BatchDecoder(framing)
+        self._framing, self._decoder = framing, BatchDecoder(framing, to_pass_on=True)
         self._outputs = Outputs(segment, framing)
         self._frame_topics = {p.name for k, p in segment.source.items() if k == FRAME}
         self._failures: list[_Failure] = []

@@ -14,9 +14,10 @@ from datastalker.wire.resolve import resolve
 class BatchDecoder:
     """Reads batches of frames; one for each thread, since it remembers."""
 
-    def __init__(self, framing: Framing | None = None) -> None:
+    def __init__(self, framing: Framing | None = None, *, to_pass_on: bool = False) -> None:
+        """`to_pass_on`: for who writes most of it again, which is then faster (see `Wire`)."""
         self._framing = framing or SingleObject()
-        self._reader = FrameReader()
+        self._reader = FrameReader(to_pass_on=to_pass_on)
 
     def decode(self, data: bytes) -> Batch:
         """The batch in a Kafka message, written with any version of the schema.

@@ -16,10 +16,10 @@ class Memory:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._memos: list[Memo] = []
+        self._memos: list[Memo | Heads] = []
         self._count = 0
 
-    def join(self, memo: Memo) -> None:
+    def join(self, memo: Memo | Heads) -> None:
         self._memos.append(memo)
 
     def one_more(self) -> None:
@@ -45,6 +45,21 @@ class Memo(dict[Any, bytes]):
         self._memory.one_more()
         self[key] = raw
         return raw
+
+
+class Heads(dict[int, tuple[Any, bytes]]):
+    """What was read → how it is written, by the identity of what was read, which is kept for it."""
+
+    __slots__ = ("_memory",)
+
+    def __init__(self, memory: Memory) -> None:
+        super().__init__()
+        self._memory = memory
+        memory.join(self)
+
+    def remember(self, read: Any, written: bytes) -> None:
+        self._memory.one_more()
+        self[id(read)] = read, written
 
 
 @functools.cache

@@ -19,49 +19,32 @@ from datastalker.message import Message
 from datastalker.wire import frames
 from datastalker.wire.batch import Batch
 from datastalker.wire.codec import blocks
-from datastalker.wire.frames import ADDRESSES, IN_WPS, INHERITED, LISTS, Origin
+from datastalker.wire.frames import Origin
 from datastalker.wire.primitives import read_long
+from datastalker.wire.runs import READ, Runs
 
-LIMIT = 1 << 14
-"""Runs of fields that are remembered."""
 LEAST_FRAME = 35
 """Bytes of the shortest frame: one for each field."""
-LONGEST_RUN = 1 << 12
-"""Bytes of the longest run that is remembered."""
-SIZES = 16
-"""Sizes that are tried for a run."""
-
-_HEAD = ("kind", "frag", "tid", "retry", "protected", "to_ds", "from_ds", "power_mgmt", "more_data",
-         "signal_dbm", "noise_dbm", "freq_mhz", "channel", "rate_kbps", "antenna", "fcs_ok", "eapol",
-         "sensor", "interface", "file", "labels")  # fmt: skip
-_BODY = ("beacon_interval", "ssid", "ssid_hex", "security", "group_cipher", "pmf", "bss_channel",
-         "country", "ht", "vht", "he", "eht", "reason", "status", "wps", *LISTS)  # fmt: skip
 
 _TIME = Struct("<HHI").unpack_from
-_READ = {
-    **{name: codec.read for name, codec in frames.FRAME.fields.items()},
-    **{name: codec.read for name, codec in frames.MANAGEMENT.fields.items()},
-}
-_Addresses = tuple[dict[str, str], list[int]]
-"""The keys, and the sizes of bodies to try behind them."""
-_Body = tuple[dict[str, Any], list[tuple[str, list[Any]]]]
-"""The keys that messages may share, and the lists, of which each gets its own."""
 _UNUSUAL = (LookupError, ValueError, StructError)
+
+
+Wire = tuple[tuple[str, ...], list[Any], bytes, dict[str, Any], bytes]
+"""What a message was read from, for whoever writes it again: its keys, its values, the bytes before
+the head, the head (the same object for all frames with these bytes there), the bytes from `ta` to
+`management`. As long as the message begins with these keys and values, and what follows has no
+field of its own, its bytes are these with the head as the new sender writes it, and `extra`.
+"""
 
 
 class FrameReader:
     """Reads batches of the current schema, without framing."""
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._heads: dict[Any, dict[bytes, dict[str, Any]]] = {}
-        self._addresses: dict[bytes, _Addresses] = {}
-        self._bodies: dict[bytes, _Body] = {}
-        # The sizes to try: by the kind's byte, and by transmitter.
-        self._head_sizes: list[list[int]] = [[] for _ in range(256)]
-        self._address_sizes: list[list[int]] = [[] for _ in range(256)]
-        self._body_sizes: dict[str | None, list[int]] = {}
-        self._recent_sizes: list[int] = []
+    def __init__(self, *, to_pass_on: bool = False) -> None:
+        """`to_pass_on`: messages get a `wire`, for who will write most of them again."""
+        self._runs = Runs()
+        self._to_pass_on = to_pass_on
         self._low, self._upper = _Low(), _Upper()
 
     def read(self, data: bytes, offset: int) -> Batch:
@@ -85,12 +68,9 @@ class FrameReader:
         self, data: bytes, offset: int, count: int, origin: Origin, out: list[Message]
     ) -> int:
         """Read frames until there are `count`; returns the offset behind them."""
-        key = (*origin[:3], *origin.labels.items())
-        if key not in self._heads:
-            self._may_remember(0)
-        heads = self._heads.setdefault(key, {})
-        low, upper, addresses, bodies = self._low, self._upper, self._addresses, self._bodies
-        head_sizes, address_sizes = self._head_sizes, self._address_sizes
+        runs, low, upper, to_pass_on = self._runs, self._low, self._upper, self._to_pass_on
+        heads, addresses, bodies = runs.heads_of(origin), runs.addresses, runs.bodies
+        head_sizes, address_sizes = runs.head_sizes, runs.address_sizes
         append = out.append
         for _ in range(count):
             try:
@@ -106,7 +86,13 @@ class FrameReader:
                 # frame_number
                 number: int | None = None
                 if data[at]:
-                    number, at = _number(data, at)
+                    first = data[at + 1] | data[at + 2] << 8
+                    if first & 0x8080 == 0x8080 and 0 < data[at + 3] < 128 and data[at] == 2:
+                        number = low[first] | data[at + 3] << 14
+                        number = number >> 1 ^ -(number & 1)
+                        at += 4
+                    else:
+                        number, at = _number(data, at)
                 else:
                     at += 1
                 # seq
@@ -134,23 +120,26 @@ class FrameReader:
                     at += 2
                     if duration > 127:
                         if data[at] > 127:
-                            duration, at = _READ["duration"](data, at - 2)
+                            duration, at = READ["duration"](data, at - 2)
                             duration <<= 1
+                            if not data[at - 1]:
+                                raise ValueError
                         else:
-                            duration = duration & 127 | data[at] << 7
+                            duration = duration & 127 | _LAST[data[at]] << 7
                             at += 1
                 elif data[at]:
                     raise ValueError
                 else:
                     at += 1
                 # kind to labels
+                head_at = at
                 kind = data[at]
                 for size in head_sizes[kind]:
                     head = heads.get(data[at : at + size])
                     if head is not None:
                         break
                 else:
-                    head, size = self._learn_head(data, at, origin, heads)
+                    head, size = runs.learn_head(data, at, origin, heads)
                 at += size
                 message = Message(head)
                 message["timestamp"] = time >> 1
@@ -163,15 +152,17 @@ class FrameReader:
                 if duration is not None:
                     message["duration"] = duration >> 1
                 # ta to bssid
+                addresses_at = at
                 for size in address_sizes[kind]:
                     found = addresses.get(data[at : at + size])
                     if found is not None:
                         break
                 else:
-                    found, size = self._learn_addresses(data, at, address_sizes[kind])
+                    found, size = runs.learn_addresses(data, at, address_sizes[kind])
                 at += size
                 message.update(found[0])
                 # management
+                lists, canonical = _NO_LISTS, True
                 if data[at] == 2:
                     at += 1
                     if data[at]:
@@ -184,21 +175,30 @@ class FrameReader:
                         if body is not None:
                             break
                     else:
-                        body, size = self._learn_body(data, at, found[1])
+                        body, size = runs.learn_body(data, at, found[1])
                     at += size
-                    message.update(body[0])
-                    for name, values in body[1]:
-                        message[name] = values[:]
+                    shared, lists, canonical = body
+                    message.update(shared)
+                    for name, values in lists:
+                        message[name] = values
                 elif data[at]:
                     raise ValueError
                 else:
                     at += 1
+                if to_pass_on and canonical:
+                    before, after = data[offset:head_at], data[addresses_at:at]
+                    message.wire = tuple(message), list(message.values()), before, head, after
+                # What can be changed in its place is each message's own.
+                for name, values in lists:
+                    message[name] = values[:]
+                if "labels" in head:
+                    message["labels"] = head["labels"].copy()
                 # heard_by, extra
                 if data[at] or data[at + 1]:
-                    heard_by, at = _READ["heard_by"](data, at)
+                    heard_by, at = READ["heard_by"](data, at)
                     if heard_by is not None:
                         message["heard_by"] = heard_by
-                    extra, at = _READ["extra"](data, at)
+                    extra, at = READ["extra"](data, at)
                     frames.apply_extra(message, extra)
                 else:
                     at += 2
@@ -211,102 +211,21 @@ class FrameReader:
                 append(frames.from_record(record, origin))
         return offset
 
-    def _learn_head(
-        self, data: bytes, at: int, origin: Origin, heads: dict[bytes, dict[str, Any]]
-    ) -> tuple[dict[str, Any], int]:
-        record, end = _read_run(_HEAD, data, at)
-        keys = {"type": "frame", "timestamp": 0, "id": ""}
-        for name, value in record.items():
-            if value is None and name in INHERITED:
-                value = getattr(origin, name) or None
-            if value is not None:
-                keys[name] = value
-        if self._may_remember(end - at):
-            heads[data[at:end]] = keys
-        _first(self._head_sizes[data[at]], end - at)
-        return keys, end - at
-
-    def _learn_addresses(self, data: bytes, at: int, sizes: list[int]) -> tuple[_Addresses, int]:
-        keys, end = {}, at
-        for name in ADDRESSES:
-            if data[end] == 2:
-                raw, end = _READ[name](data, end)
-                keys[name] = raw.hex(":")
-            elif data[end]:
-                raise ValueError
-            else:
-                end += 1
-        known = self._addresses.get(data[at:end])
-        if known is None:
-            remember = self._may_remember(end - at)
-            # A transmitter's bodies are of few sizes, to whomever it sends them.
-            known = keys, self._body_sizes.setdefault(keys.get("ta"), [])
-            if remember:
-                self._addresses[data[at:end]] = known
-        _first(sizes, end - at)
-        return known, end - at
-
-    def _learn_body(self, data: bytes, at: int, sizes: list[int]) -> tuple[_Body, int]:
-        for size in self._recent_sizes:  # others, with another address, may have said the same
-            known = self._bodies.get(data[at : at + size])
-            if known is not None:
-                _first(sizes, size)
-                return known, size
-        record, end = _read_run(_BODY, data, at)
-        known = self._bodies.get(data[at:end])
-        if known is None:
-            wps = record.pop("wps") or {}
-            record.update((key, wps.get(name)) for key, name in IN_WPS.items())
-            lists = [(name, record.pop(name)) for name in LISTS]
-            known = (
-                {name: value for name, value in record.items() if value is not None},
-                [(name, values) for name, values in lists if values],
-            )
-            if self._may_remember(end - at):
-                self._bodies[data[at:end]] = known
-        _first(sizes, end - at)
-        _first(self._recent_sizes, end - at)
-        return known, end - at
-
-    def _may_remember(self, size: int) -> bool:
-        """Whether a run is short enough; forgets all when there are too many."""
-        if size > LONGEST_RUN:
-            return False
-        self._count += 1
-        if self._count > LIMIT:
-            for heads in self._heads.values():
-                heads.clear()
-            for known in (self._heads, self._addresses, self._bodies, self._body_sizes):
-                known.clear()
-            self._count = 1
-        return True
-
-
-def _read_run(names: tuple[str, ...], data: bytes, at: int) -> tuple[dict[str, Any], int]:
-    record = {}
-    for name in names:
-        record[name], at = _READ[name](data, at)
-    return record, at
-
-
-def _first(sizes: list[int], size: int) -> None:
-    """Put a size in front of those that are tried."""
-    if size in sizes:
-        sizes.remove(size)
-    sizes.insert(0, size)
-    del sizes[SIZES:]
-
 
 def _number(data: bytes, at: int) -> tuple[int, int]:
     """A number behind the 2 of [null, number]."""
     if data[at] != 2:
         raise ValueError
-    return read_long(data, at + 1)
+    number, end = read_long(data, at + 1)
+    if not data[end - 1] and end - at > 2:
+        raise ValueError  # longer than it need be, so not as it would be written again
+    return number, end
 
 
 _UNSIGNED = (1 << 64) - 1
-_LAST = {byte: byte for byte in range(128)}
+_LAST = {byte: byte for byte in range(1, 128)}
 """The last byte of a number of two; anything else is a KeyError, so unusual."""
+_NO_LISTS: list[tuple[str, list[Any]]] = []
 
 
 class _Low(dict[int, int]):
@@ -323,7 +242,7 @@ class _Upper(dict[int, int]):
     """The last four bytes of a number of eight → its bits, in their place."""
 
     def __missing__(self, word: int) -> int:
-        if word & 0x80808080 != 0x00808080:
+        if word & 0x80808080 != 0x00808080 or not word >> 24:
             raise KeyError
         if len(self) >= 1 << 8:
             self.clear()

@@ -5,6 +5,10 @@ shape the way to its bytes is laid out once: constant bytes for what it hasn't, 
 picks one value, or a tuple of values of neighbouring fields that repeat together (kind, flags and
 radio header; addresses; what a beacon says), and looks its bytes up. What is remembered is bounded.
 
+A frame that was read from Kafka to be sent on (`reader.Wire`), and that stages left as it was but
+for keys without a field of their own, need not be laid out again: its bytes are put together from
+those that it had. What a stage changed shows, since all it was read as is compared.
+
 The bytes are those of `fastavro.schemaless_writer` for the record of `frames.to_record`, which is
 also the way taken by what is unusual, and the one that names what can't be written.
 """
@@ -18,9 +22,11 @@ from typing import Any
 from datastalker.errors import WireError
 from datastalker.message import Message
 from datastalker.wire import frames
+from datastalker.wire.extra import ExtraWriter
 from datastalker.wire.frames import ABSENT, ADDRESSES, IN_WPS, INHERITED, LISTS, Origin
-from datastalker.wire.memo import Memo, Memory, Step, write_number, write_text
+from datastalker.wire.memo import Heads, Memo, Memory, Step, write_number, write_text
 from datastalker.wire.primitives import Codec, write_long
+from datastalker.wire.reader import Wire
 
 LIMIT = 1 << 14
 """Values, and tuples of values, whose bytes are remembered."""
@@ -47,6 +53,8 @@ class FrameWriter:
 
     def _forget(self) -> None:
         self._memory = Memory(LIMIT)
+        self._heads = Heads(self._memory)
+        self._tails: dict[tuple[str, ...], Step | None] = {}
         self._shapes: dict[tuple[str, ...], tuple[list[bytes], list[Any]]] = {}
         self._blocks: dict[tuple[str, ...], Memo] = {}
         self._lists = {name: Memo(self._memory, _list_writer(name)) for name in LISTS}
@@ -59,6 +67,46 @@ class FrameWriter:
 
     def write(self, message: Message) -> bytes:
         """The bytes of one frame. Raises WireError where it can't be written."""
+        wire = getattr(message, "wire", None)
+        if wire is not None:
+            try:
+                known, was, before, head, after = wire
+                keys, values = tuple(message), list(message.values())
+                count = len(known)
+                if values[:count] == was and keys[:count] == known:
+                    tail = self._tails.get(keys[count:], _write_nothing)
+                    if tail is _write_nothing:
+                        tail = self._learn_tail(keys[count:])
+                    if tail is not None:
+                        extra = tail(tuple(values[count:]))
+                        again = self._heads.get(id(head))
+                        if again is None:
+                            return self._learn_head(message, wire, extra)
+                        return b"".join((before, again[1], after, extra))
+            except _UNUSUAL:
+                pass
+        return self._write(message)
+
+    def _learn_tail(self, keys: tuple[str, ...]) -> Step | None:
+        """How `heard_by`, which isn't there, and `extra` with these keys are written; None: one of
+        them isn't in `extra`."""
+        if len(self._tails) >= LIMIT_SHAPES:
+            self._tails.clear()
+        tail: Step | None = None
+        if not self.inherited and frames.KNOWN.isdisjoint(keys):
+            tail = ExtraWriter(self._memory, keys, before=b"\0") if keys else lambda _: b"\0\0"
+        self._tails[keys] = tail
+        return tail
+
+    def _learn_head(self, message: Message, wire: Wire, extra: bytes) -> bytes:
+        """The bytes of a frame, in which stands how its head is written from now on."""
+        _, _, before, head, after = wire
+        whole, after = self._write(message), after + extra
+        if whole.startswith(before) and whole.endswith(after):
+            self._heads.remember(head, whole[len(before) : len(whole) - len(after)])
+        return whole
+
+    def _write(self, message: Message) -> bytes:
         keys = tuple(message)
         shape = self._shapes.get(keys)
         try:
@@ -219,25 +267,18 @@ class _Layout:
         elif not keys:
             self._constant(b"\2" + write_long(len(missing)) + nulls + b"\0")
         else:
-            self._step(_extra_writer(keys, len(missing), nulls), keys)
+            write = ExtraWriter(self._writer._memory, keys, len(missing), nulls)
+            single = len(keys) == 1
+            self._step((lambda value: write((value,))) if single else write, keys)
+
+
+def _write_nothing(_: Any) -> bytes:
+    """Stands for a tail that wasn't laid out yet."""
+    return b""
 
 
 def _stand_in(name: str) -> Any:
     return [] if name in LISTS else ABSENT.get(name)
-
-
-def _extra_writer(keys: list[str], missing: int, nulls: bytes) -> Step:
-    head = b"\2" + write_long(len(keys) + missing)
-    names, single = [write_text(key) for key in keys], len(keys) == 1
-
-    def write(picked: Any) -> bytes:
-        parts = [head]
-        for name, value in zip(names, (picked,) if single else picked, strict=True):
-            parts += name, _extra_value(value)
-        parts += nulls, b"\0"
-        return b"".join(parts)
-
-    return write
 
 
 def _list_writer(name: str) -> Step:
@@ -264,5 +305,3 @@ def _heard_by(value: Any) -> bytes:
     frames.check_hearings(value)
     return frames.FRAME.fields["heard_by"].write(value)
 
-
-_extra_value: Step = frames.EXTRA_VALUE.write

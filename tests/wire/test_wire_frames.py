@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import schemas
 from datastalker.errors import WireError
 from datastalker.message import FRAME_FIELDS, KIND_NAMES, Message
-from datastalker.wire import BatchEncoder, decode_batch, frames, reader, writer
+from datastalker.wire import BatchEncoder, decode_batch, frames, reader, runs, writer
 from datastalker.wire.frames import KNOWN, Origin, to_record
 from infra import release_schemas
 
@@ -110,14 +110,14 @@ def test_the_bytes_are_those_of_fastavro(
 
 def test_forgetting_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in ((writer, "LIMIT"), (writer, "LIMIT_NUMBERS"), (writer, "LIMIT_SHAPES"),
-                         (reader, "LIMIT")):  # fmt: skip
+                         (runs, "LIMIT")):  # fmt: skip
         monkeypatch.setattr(module, name, 2)
     messages = release_schemas.frames() * 3
     assert read(BatchEncoder(**SENDER).encode(messages, **HEAD)) == messages
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (writer, reader):
+    for module in (writer, runs):
         monkeypatch.setattr(module, "LIMIT", 100)
     encoder, decoder = BatchEncoder(**SENDER), reader.FrameReader()
     messages = [
@@ -127,8 +127,91 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ]  # fmt: skip
     decoder.read(encoder.encode(messages, **HEAD), 0)
     assert sum(len(memo) for memo in encoder._writer._memory._memos) <= 100
-    runs = [decoder._addresses, decoder._bodies, *decoder._heads.values()]
-    assert sum(map(len, runs)) <= 100
+    known = decoder._runs
+    assert sum(map(len, [known.addresses, known.bodies, *known.heads.values()])) <= 100
+
+
+change = st.one_of(
+    st.tuples(st.sampled_from(sorted(keys)), st.just("remove"), st.none()),
+    *(
+        st.tuples(st.just(name), st.sampled_from(["set", "move"]), values)
+        for name, values in keys.items()
+    ),
+    st.tuples(st.sampled_from(["akms", "elements", "labels"]), st.just("in place"), st.none()),
+)
+
+
+def apply(message: Message, name: str, how: str, value: Any) -> None:
+    """What a stage may do to a message."""
+    if how == "remove":
+        message.pop(name, None)
+    elif how == "in place" and isinstance(message.get(name), list):
+        message[name].append(7 if name == "elements" else "x")
+    elif how == "in place" and isinstance(message.get(name), dict):
+        message[name]["x"] = "y"
+    elif how != "in place":
+        if how == "move":
+            message.pop(name, None)
+        message[name] = value
+
+
+@quickly
+@given(
+    messages=st.lists(frame, min_size=1, max_size=3),
+    sender=origin,
+    receiver=origin | st.none(),
+    changes=st.lists(change, max_size=3),
+)
+def test_what_is_passed_on_is_written_as_if_it_had_not_been_read(
+    messages: list[Message],
+    sender: dict[str, Any],
+    receiver: dict[str, Any] | None,
+    changes: list[tuple[str, str, Any]],
+) -> None:
+    for n, message in enumerate(messages):  # as frames of today have them
+        message.update(timestamp=(1 << 50) + n, id=f"s-{n}", length=n, seq=n, duration=n)
+    raw = BatchEncoder(**SENDER, **sender).encode(messages, **HEAD)
+    reads = reader.FrameReader(to_pass_on=True)
+    own = {"sensor": "", "session": "", "prefix": b""} if receiver is None else SENDER | receiver
+    again, afresh = BatchEncoder(**own), BatchEncoder(**own)
+    for _ in range(3):
+        for message in reads.read(raw, 0).messages:
+            for what in changes:
+                apply(message, *what)
+            assert again.frame(message) == afresh.frame(Message(message))
+
+
+def test_bytes_that_could_be_fewer_are_not_passed_on() -> None:
+    encoder = BatchEncoder(**SENDER)
+    for key, long in (("seq", 5), ("length", 5), ("duration", 5), ("frame_number", 5), ("tsf", 5)):
+        usual = {"type": "frame", "timestamp": 1 << 50, "id": "s-1", "length": 1, "ssid": "x"}
+        messages = [Message(usual | {key: number}) for number in (long, 60)]
+        short, other = (encoder.encode([message], **HEAD) for message in messages)
+        at = next(n for n, pair in enumerate(zip(short, other, strict=False)) if pair[0] != pair[1])
+        stretched = short[:at] + bytes((short[at] | 128, 0)) + short[at + 1 :]
+        (message,) = reader.FrameReader(to_pass_on=True).read(stretched, 0).messages
+        assert message == messages[0]
+        assert encoder.frame(message) == encoder.frame(messages[0])
+
+
+def test_what_no_stage_changed_is_put_together_from_what_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = [release_schemas.frames()[n] for n in (0, 5)]
+    raw = BatchEncoder(**SENDER).encode(plain, **HEAD)
+    reads = reader.FrameReader(to_pass_on=True)
+    encoder = BatchEncoder("", "", prefix=b"")
+
+    def passed_on() -> list[bytes]:
+        messages = [m for m in reads.read(raw, 0).messages if hasattr(m, "wire")]
+        for message in messages:
+            message["ta_oui"] = "Maker"
+        return [encoder.frame(message) for message in messages]
+
+    first = passed_on()
+    assert len(first) == 2
+    monkeypatch.delattr(encoder._writer.__class__, "_write")
+    assert passed_on() == first
 
 
 def test_messages_share_nothing_that_can_be_changed() -> None:
@@ -160,8 +243,8 @@ def test_the_kinds_of_the_schema_are_those_of_the_contract() -> None:
 def test_the_reader_goes_by_the_order_of_the_schema() -> None:
     own = ("timestamp", "id", "frame_number", "seq", "length", "duration")
     behind = ("management", "heard_by", "extra")
-    assert tuple(frames.FRAME.fields) == (*own, *reader._HEAD, *frames.ADDRESSES, *behind)
-    assert tuple(frames.MANAGEMENT.fields) == ("tsf", *reader._BODY)
+    assert tuple(frames.FRAME.fields) == (*own, *runs.HEAD, *frames.ADDRESSES, *behind)
+    assert tuple(frames.MANAGEMENT.fields) == ("tsf", *runs.BODY)
     assert len(frames.FRAME.fields) == reader.LEAST_FRAME
 
 
