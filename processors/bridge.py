@@ -1,15 +1,16 @@
 """Where Faust meets stages: an agent for a segment, with a pipeline for each of its partitions.
 
-Messages of a segment are handled one after the other: outputs sent and acked, then the dead letter,
-then the block of state, then the message itself. So whatever happens, a message is either done or
-done again; what is done again is known by its block, or by the origin of its outputs.
+Messages are processed one after the other, and what they came to is sent while the next are: in
+the order that `lane` keeps. So whatever happens, a message is either done or done again; what is
+done again is known by its block, or by the origin of its outputs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from datastalker.config import Config
@@ -17,13 +18,16 @@ from datastalker.errors import DataStalkerError, RegistryError
 from datastalker.segments import Segment, changelog_topic, dead_letters_topic
 from datastalker.wire import Framing
 from processors.health import die
+from processors.lane import Lane
 from processors.outputs import Output
-from processors.partition import Partition, Record
+from processors.partition import Done, Partition, Record
 from processors.status import Status
 
 log = logging.getLogger("datastalker.worker")
 
 _AGAIN_SECONDS = 2.0
+_TURNS = 8
+"""Turns of the event loop before a message: acks are read, and what is to be sent is written."""
 _RAW: Any = {
     "key_type": bytes,
     "value_type": bytes,
@@ -43,14 +47,16 @@ class Bridge:
         self.sources = {plan.name: plan for plan in segment.source.values()}
         self.count = max(plan.partitions for plan in self.sources.values())
         self.partitions: dict[int, Partition] = {}
-        self._in_hand: asyncio.Future[None] | None = None
-        self._open = asyncio.Event()
-        """Partitions are assigned, and their state was read."""
+        self._lanes: dict[int, Lane] = {}
+        self._done: dict[tuple[str, int], int] = {}
+        """By topic and partition: the offset of the last message whose block is stored."""
+        self._open, self._idle = asyncio.Event(), asyncio.Event()
+        """Partitions are assigned, and their state was read; no message is being processed."""
+        self._idle.set()
         self._due: dict[tuple[str, int], int] = {}
         """By topic and partition: the offset that comes next."""
         self._gaps: dict[tuple[str, int], int] = {}
         """The offset that came where another was due, and that was gone back from."""
-        self._topics: dict[str, Any] = {}
         self._committed: dict[Any, int] = {}
         changelog = changelog_topic(config, segment)
         self.table = app.Table(
@@ -71,27 +77,32 @@ class Bridge:
         app.on_rebalance_complete.connect(self._recovered, weak=False)
 
     async def _agent(self, stream: Any) -> None:
-        async for event in stream.events():
-            # What was begun is finished, whatever becomes of the agent.
-            self._in_hand = asyncio.ensure_future(self._finish(event.message))
-            try:
-                await asyncio.shield(self._in_hand)
-            except asyncio.CancelledError:
-                if (
-                    not self._open.is_set()
-                ):  # the worker ends amid a rebalance: done again elsewhere
-                    self._in_hand.cancel()
-                await asyncio.wait([self._in_hand])
-                raise
+        # What was begun is finished, whatever becomes of the agent.
+        try:
+            async for event in stream.events():
+                in_hand = asyncio.ensure_future(self._finish(event.message))
+                try:
+                    await asyncio.shield(in_hand)
+                except asyncio.CancelledError:
+                    if not self._open.is_set():  # amid a rebalance: done again elsewhere
+                        in_hand.cancel()
+                    await asyncio.wait([in_hand])
+                    raise
+        finally:
+            await self._drain()
 
     async def _finish(self, message: Any) -> None:
-        await self._open.wait()
+        while not self._open.is_set():
+            await self._open.wait()
         if message.partition not in self.partitions:
             return  # it was on its way here when the partition was taken away
+        self._idle.clear()
         self.status.busy += 1
         try:
             if not await self._is_next(message):
                 return
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             await self._handle(
                 Record(
                     message.topic,
@@ -103,11 +114,10 @@ class Bridge:
                 )
             )
         except Exception as error:
-            place = f"{message.topic}[{message.partition}]@{message.offset}"
-            log.exception("%s could not be finished", place)
-            die(f"{place} could not be finished: {error}")
+            self._failed(message, error)
         finally:
             self.status.busy -= 1
+            self._idle.set()
 
     async def _is_next(self, message: Any) -> bool:
         """Whether nothing was left out before a message.
@@ -130,7 +140,8 @@ class Bridge:
         return False
 
     async def _handle(self, record: Record) -> None:
-        partition = self.partitions[record.partition]
+        partition, lane = self.partitions[record.partition], self._lanes[record.partition]
+        await lane.room(record.topic)
         while True:
             try:
                 done = partition.process(record)
@@ -138,43 +149,61 @@ class Bridge:
             except RegistryError as error:
                 log.warning("waiting for the schema registry: %s", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
-        await self._send(done.outputs)
-        if done.dead is not None:
-            topic = dead_letters_topic(self.config).name
-            value = record.value or b""
-            await self._send([Output(topic, -1, record.key, value, done.dead)])
         if done.block is not None:
-            await self._store(record.partition, *done.block)
-        repeated = done.block is None
-        self.status.finished(self.segment.name, repeated=repeated, dead=done.dead is not None)
-        if partition.pipeline.stop_reason is not None:
-            log.warning("the worker ends in order: %s", partition.pipeline.stop_reason)
-            partition.pipeline.stop_reason = None
+            # At once: a partition that goes back goes back to its last block, stored or not.
+            slot, block = done.block
+            self.table.data[_block_key(record.partition, slot)] = block
+        self.status.busy += 1
+        lane.take(record, done)
+
+    def _finished(self, record: Record, done: Done) -> None:
+        """All that a message came to is acked."""
+        self.status.busy -= 1
+        place, name = (record.topic, record.partition), self.segment.name
+        self._done[place] = max(record.offset, self._done.get(place, -1))
+        self.status.finished(name, repeated=done.block is None, dead=done.dead is not None)
+        pipeline = self.partitions[record.partition].pipeline
+        if pipeline.stop_reason is not None:
+            log.warning("the worker ends in order: %s", pipeline.stop_reason)
+            pipeline.stop_reason = None
             asyncio.ensure_future(self.app.stop())  # noqa: RUF006
 
-    async def _send(self, outputs: Iterable[Output]) -> None:
-        """Send, and wait until all are acked."""
-        waiting: list[Awaitable[Any]] = []
-        for output in outputs:
-            topic = self._topics.get(output.topic)
-            if topic is None:
-                topic = self._topics[output.topic] = self.app.topic(output.topic, **_RAW)
-            waiting.append(
-                await topic.send(
-                    key=output.key,
-                    value=output.value,
-                    partition=output.partition if output.partition >= 0 else None,
-                    headers=output.headers,
-                )
+    def _failed(self, message: Any, error: Exception) -> None:
+        place = f"{message.topic}[{message.partition}]@{message.offset}"
+        log.error("%s could not be finished", place, exc_info=error)
+        die(f"{place} could not be finished: {error}")
+
+    async def _drain(self) -> None:
+        """Wait until all that was processed is stored."""
+        for lane in list(self._lanes.values()):
+            await lane.drain()
+
+    async def _send(self, record: Record, done: Done) -> None:
+        """Send what a message came to, and wait until all is acked: outputs, then a dead letter."""
+        await self._publish(done.outputs)
+        if done.dead is not None:
+            topic = dead_letters_topic(self.config).name
+            await self._publish([Output(topic, -1, record.key, record.value or b"", done.dead)])
+
+    async def _publish(self, outputs: Iterable[Output]) -> list[Any]:
+        """Send, and wait until all are acked; gives where they are."""
+        producer = await self.app.maybe_start_producer()
+        acks = [
+            await producer.send(
+                output.topic,
+                output.key,
+                output.value,
+                output.partition if output.partition >= 0 else None,
+                None,
+                output.headers,
             )
-        if waiting:
-            await asyncio.gather(*waiting)
+            for output in outputs
+        ]
+        return await asyncio.gather(*acks)
 
     async def _store(self, partition: int, slot: int, block: bytes) -> None:
-        key = b"%d/%d" % (partition, slot)
-        topic = self.table.changelog_topic
-        sent = await (await topic.send(key=key, value=block, partition=partition))
-        self.table.data[key] = block
+        topic, key = self.table.changelog_topic.get_topic_name(), _block_key(partition, slot)
+        (sent,) = await self._publish([Output(topic, partition, key, block)])
         # Or a rebalance that leaves us the partition would read again all that we wrote ourselves.
         offsets = self.app.tables.recovery.active_offsets
         if offsets.get(sent.topic_partition) is not None:
@@ -189,18 +218,31 @@ class Bridge:
 
         partition = Partition(self.config, self.segment, number, self.framing, blocks)
         self.partitions[number] = partition
+        self._lanes[number] = Lane(
+            self._send, functools.partial(self._store, number), self._finished, self._failed
+        )
+        for topic, offset in partition.offsets.items():
+            self._done[topic, number] = offset
         self.status.partitions[self.segment.name, number] = partition
 
     async def _revoked(self, _: Any, revoked: Iterable[Any], **__: Any) -> None:
         """Finish what is in hand before another worker gets it; then drop all pipelines."""
-        opened = self._open.is_set()
         self._open.clear()
-        if opened and self._in_hand is not None and not self._in_hand.done():
-            seconds = self.app.conf.broker_session_timeout
-            _done, late = await asyncio.wait([self._in_hand], timeout=seconds)
-            if late:
-                die(f"{self.segment.name}: a batch was not finished when partitions were moved")
+        try:
+            await asyncio.wait_for(self._rest(), self.app.conf.broker_session_timeout)
+        except TimeoutError:
+            die(f"{self.segment.name}: a batch was not finished when partitions were moved")
+        self._forget()
+
+    async def _rest(self) -> None:
+        """Wait until no message is being processed, and all that were are stored."""
+        await self._idle.wait()
+        await self._drain()
+
+    def _forget(self) -> None:
         self.partitions.clear()
+        self._lanes.clear()
+        self._done.clear()
         self.status.give_up(self.segment.name)
 
     async def _assigned(self, _: Any, assigned: Iterable[Any], **__: Any) -> None:
@@ -214,9 +256,10 @@ class Bridge:
 
     async def _recovered(self, *_: Any, **__: Any) -> None:
         """State was read: make the pipelines of what is assigned now."""
+        self._open.clear()
+        await self._rest()
         try:
-            self.partitions.clear()
-            self.status.give_up(self.segment.name)
+            self._forget()
             for number in sorted({tp.partition for tp in self.assigned()}):
                 self._make(number)
             self._open.set()
@@ -239,7 +282,7 @@ class Bridge:
             done = self.partitions[tp.partition].offsets
             if done.get(tp.topic, -1) >= (ends.get(tp) or 0):
                 log.error("%s[%d] ends before what was done: made anew?", tp.topic, tp.partition)
-                del done[tp.topic]
+                del done[tp.topic], self._done[tp.topic, tp.partition]
             begin[tp] = max(done.get(tp.topic, -1) + 1, begins.get(tp) or 0)
         self._due = {(tp.topic, tp.partition): offset for tp, offset in begin.items()}
         self._gaps.clear()
@@ -249,9 +292,9 @@ class Bridge:
         """Tell the broker what is done, for whoever watches the group."""
         done = {}
         for tp in self.assigned():
-            partition = self.partitions.get(tp.partition)
-            if self._open.is_set() and partition is not None and tp.topic in partition.offsets:
-                done[tp] = partition.offsets[tp.topic] + 1
+            place = tp.topic, tp.partition
+            if self._open.is_set() and place in self._done:
+                done[tp] = self._done[place] + 1
         if done and done != self._committed:
             await self.app.consumer._commit(done)
             self._committed = done
@@ -264,10 +307,13 @@ class Bridge:
         ends = await consumer.highwaters(*mine)
         begins = await consumer.earliest_offsets(*mine)
         for tp in mine:
-            partition = self.partitions.get(tp.partition)
-            done = partition.offsets.get(tp.topic, -1) + 1 if partition is not None else 0
+            done = self._done.get((tp.topic, tp.partition), -1) + 1
             waiting = max(0, (ends.get(tp) or 0) - max(done, begins.get(tp) or 0))
             self.status.lag[self.segment.name, tp.topic, tp.partition] = waiting
+
+
+def _block_key(partition: int, slot: int) -> bytes:
+    return b"%d/%d" % (partition, slot)
 
 
 def _pairs(headers: Any) -> list[tuple[str, bytes]]:

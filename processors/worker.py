@@ -16,6 +16,7 @@ from faust.app.base import BootStrategy
 
 from datastalker import broker, segments
 from datastalker import config as configuration
+from datastalker.collector import spare_the_collector
 from datastalker.config import Config
 from datastalker.errors import ConfigError, DataStalkerError, Problem
 from datastalker.segments import Segment
@@ -105,6 +106,7 @@ class WorkerApp(faust.App):
                 health.serve(self.status, workers["http_host"], workers["http_port"])
         except DataStalkerError as error:
             _refuse(error, at_once=True)
+        spare_the_collector()
         health.watch(self.status, health.die)
         self.add_future(self._keep_time())  # a task of the app would start when state is read
         await super().on_first_start()

@@ -130,11 +130,9 @@ def _read_run(names: tuple[str, ...], data: bytes, at: int) -> tuple[dict[str, A
     return record, at
 
 
-def _is_canonical(
-    shared: dict[str, Any], own: list[tuple[str, list[Any]]], written: bytes
-) -> bool:
+def _is_canonical(shared: dict[str, Any], own: list[tuple[str, list[Any]]], written: bytes) -> bool:
     """Whether a body was written as we write it: Avro allows other ways, and empty records."""
-    values: dict[str, Any] = {**dict.fromkeys(LISTS, []), **shared, **dict(own)}
+    values: dict[str, Any] = {**{name: [] for name in LISTS}, **shared, **dict(own)}
     wps = {name: shared.get(key) for key, name in IN_WPS.items()}
     values["wps"] = wps if any(value is not None for value in wps.values()) else None
     fields = frames.MANAGEMENT.fields

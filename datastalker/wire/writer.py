@@ -304,4 +304,3 @@ def _list_step(memo: Memo) -> Step:
 def _heard_by(value: Any) -> bytes:
     frames.check_hearings(value)
     return frames.FRAME.fields["heard_by"].write(value)
-
