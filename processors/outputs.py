@@ -79,7 +79,7 @@ class Outputs:
         frames: dict[int, list[tuple[int, bytes]]] = {}
         events: dict[tuple[str, int], list[tuple[tuple[int, str], bytes | None, bytes]]] = {}
         for message in messages:
-            kind = message.type
+            kind = message.get("type", "message")
             try:
                 if kind != FRAME:
                     if kind in self._targets:

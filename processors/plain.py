@@ -26,7 +26,7 @@ def pack(value: Any) -> Any:
     if kind is dict:
         return _pack_dict(value)
     if kind is tuple:
-        return {"__tuple": [pack(item) for item in value]}
+        return {"__tuple": [item if type(item) in _ATOMS else pack(item) for item in value]}
     if kind is Message:
         return {"__message": _pack_dict(value)}
     if kind in (bytes, bytearray):

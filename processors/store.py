@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -47,7 +48,7 @@ class Ring:
         slot = number % self.slots
         leaving = self._held.pop(slot, [])
         held: list[tuple[str, Hashable]] = []
-        changes: dict[str, list[Any]] = {}
+        changes: dict[str, list[Any]] = defaultdict(list)
         swept: dict[str, int] = {}
         taken: list[tuple[str, Hashable]] = []
         for label, state in states.items():
@@ -57,16 +58,19 @@ class Ring:
                 swept[label] = until
         old = number - self.slots
         handed_on = (place for place in leaving if self._newest.get(place) == old)
+        newest = self._newest
         for place in dict.fromkeys([*taken, *handed_on]):
             label, key = place
             entry = states[label].entry(key)
-            if entry is not None:
-                value = _named(label, entry[0])
-                changes.setdefault(label, []).append([_named(label, key), value, entry[1]])
-                self._newest[place] = number
-                held.append(place)
-            elif self._newest.pop(place, old) > old:
-                changes.setdefault(label, []).append([_named(label, key)])
+            try:
+                if entry is not None:
+                    changes[label].append((pack(key), pack(entry[0]), entry[1]))
+                    newest[place] = number
+                    held.append(place)
+                elif newest.pop(place, old) > old:
+                    changes[label].append((pack(key),))
+            except DataStalkerError as error:
+                raise DataStalkerError(f"stage '{label}': {error}") from None
         self._held[slot] = held
         self.number = number
         nows = {label: state.now for label, state in states.items()}
@@ -117,13 +121,6 @@ def _swept_later(blocks: list[dict[str, Any]]) -> list[dict[str, int]]:
         for label, until in blocks[index]["swept"].items():
             swept[label] = max(until, swept.get(label, until))
     return later
-
-
-def _named(label: str, value: Any) -> Any:
-    try:
-        return pack(value)
-    except DataStalkerError as error:
-        raise DataStalkerError(f"stage '{label}': {error}") from None
 
 
 def _write(block: dict[str, Any]) -> bytes:

@@ -16,10 +16,10 @@ class Memory:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._memos: list[Memo | Heads] = []
+        self._memos: list[Memo | ByIdentity] = []
         self._count = 0
 
-    def join(self, memo: Memo | Heads) -> None:
+    def join(self, memo: Memo | ByIdentity) -> None:
         self._memos.append(memo)
 
     def one_more(self) -> None:
@@ -47,7 +47,7 @@ class Memo(dict[Any, bytes]):
         return raw
 
 
-class Heads(dict[int, tuple[Any, bytes]]):
+class ByIdentity(dict[int, tuple[Any, bytes]]):
     """What was read → how it is written, by the identity of what was read, which is kept for it."""
 
     __slots__ = ("_memory",)

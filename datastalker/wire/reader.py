@@ -30,11 +30,11 @@ _TIME = Struct("<HHI").unpack_from
 _UNUSUAL = (LookupError, ValueError, StructError)
 
 
-Wire = tuple[tuple[str, ...], list[Any], bytes, dict[str, Any], bytes]
+Wire = tuple[tuple[str, ...], list[Any], bytes, tuple[Any, ...], bytes]
 """What a message was read from, for whoever writes it again: its keys, its values, the bytes before
-the head, the head (the same object for all frames with these bytes there), the bytes from `ta` to
-`management`. As long as the message begins with these keys and values, and what follows has no
-field of its own, its bytes are these with the head as the new sender writes it, and `extra`.
+`sender`, what stood from there to `labels` (the same object for all that say the same), the bytes
+from `ta` to `management`. As long as the message begins with these keys and values, and what
+follows has no field of its own, its bytes are these, with who sent it written anew, and `extra`.
 """
 
 
@@ -140,8 +140,9 @@ class FrameReader:
                         break
                 else:
                     head, size = runs.learn_head(data, at, origin, heads)
+                keys, size_before, sender = head
                 at += size
-                message = Message(head)
+                message = Message(keys)
                 message["timestamp"] = time >> 1
                 message["id"] = identity
                 if number is not None:
@@ -185,14 +186,14 @@ class FrameReader:
                     raise ValueError
                 else:
                     at += 1
-                if to_pass_on and canonical:
-                    before, after = data[offset:head_at], data[addresses_at:at]
-                    message.wire = tuple(message), list(message.values()), before, head, after
+                if to_pass_on and canonical and size_before:
+                    before, after = data[offset : head_at + size_before], data[addresses_at:at]
+                    message.wire = tuple(message), list(message.values()), before, sender, after
                 # What can be changed in its place is each message's own.
                 for name, values in lists:
                     message[name] = values[:]
-                if "labels" in head:
-                    message["labels"] = head["labels"].copy()
+                if "labels" in keys:
+                    message["labels"] = keys["labels"].copy()
                 # heard_by, extra
                 if data[at] or data[at + 1]:
                     heard_by, at = READ["heard_by"](data, at)

@@ -14,9 +14,9 @@ LONGEST_RUN = 1 << 12
 SIZES = 16
 """Sizes that are tried for a run."""
 
-HEAD = ("kind", "frag", "tid", "retry", "protected", "to_ds", "from_ds", "power_mgmt", "more_data",
-         "signal_dbm", "noise_dbm", "freq_mhz", "channel", "rate_kbps", "antenna", "fcs_ok", "eapol",
-         "sensor", "interface", "file", "labels")  # fmt: skip
+RADIO = ("kind", "frag", "tid", "retry", "protected", "to_ds", "from_ds", "power_mgmt",
+         "more_data", "signal_dbm", "noise_dbm", "freq_mhz", "channel", "rate_kbps", "antenna",
+         "fcs_ok", "eapol")  # fmt: skip
 BODY = ("beacon_interval", "ssid", "ssid_hex", "security", "group_cipher", "pmf", "bss_channel",
          "country", "ht", "vht", "he", "eht", "reason", "status", "wps", *LISTS)  # fmt: skip
 
@@ -24,6 +24,11 @@ READ = {
     **{name: codec.read for name, codec in frames.FRAME.fields.items()},
     **{name: codec.read for name, codec in frames.MANAGEMENT.fields.items()},
 }
+ZEROS = {name: read(b"\0", 0)[0] for name, read in READ.items()}
+"""What a byte of 0 says: null, false, an empty list, the first kind."""
+Head = tuple[dict[str, Any], int, tuple[Any, ...]]
+"""The keys that messages may share; the size of what stands before `sender`, 0 where these bytes
+are not the only ones for it; the sender, the same object for all that say the same of it."""
 Addresses = tuple[dict[str, str], list[int]]
 """The keys, and the sizes of bodies to try behind them."""
 Body = tuple[dict[str, Any], list[tuple[str, list[Any]]], bool]
@@ -36,8 +41,9 @@ class Runs:
 
     def __init__(self) -> None:
         self._count = 0
-        self.heads: dict[Any, dict[bytes, dict[str, Any]]] = {}
+        self.heads: dict[Any, dict[bytes, Head]] = {}
         """By what the batch says of all its frames."""
+        self._senders: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         self.addresses: dict[bytes, Addresses] = {}
         self.bodies: dict[bytes, Body] = {}
         # The sizes to try: by the kind's byte, and by transmitter.
@@ -46,27 +52,43 @@ class Runs:
         self._body_sizes: dict[str | None, list[int]] = {}
         self._recent_sizes: list[int] = []
 
-    def heads_of(self, origin: Origin) -> dict[bytes, dict[str, Any]]:
+    def heads_of(self, origin: Origin) -> dict[bytes, Head]:
         """The heads of batches that say this of all their frames."""
-        key = (*origin[:3], *origin.labels.items())
+        key = _key(origin)
         if key not in self.heads:
             self.may_remember(0)
         return self.heads.setdefault(key, {})
 
     def learn_head(
-        self, data: bytes, at: int, origin: Origin, heads: dict[bytes, dict[str, Any]]
-    ) -> tuple[dict[str, Any], int]:
-        record, end = _read_run(HEAD, data, at)
-        keys = {"type": "frame", "timestamp": 0, "id": ""}
+        self, data: bytes, at: int, origin: Origin, heads: dict[bytes, Head]
+    ) -> tuple[Head, int]:
+        keys: dict[str, Any] = {"type": "frame", "timestamp": 0, "id": ""}
+        end, canonical = at, True
+        for name in RADIO:
+            begin = end
+            if data[end]:
+                keys[name], end = READ[name](data, end)
+                # One byte, or a 1 for "not null" and a number that doesn't end in a 0.
+                short = end - begin == 1 or (data[begin] == 2 and end - begin == 2)
+                canonical = canonical and (short or (data[begin] == 2 and data[end - 1] > 0))
+            else:
+                end += 1
+                if ZEROS[name] is not None:
+                    keys[name] = ZEROS[name]
+        sender_at = end
+        record, end = _read_run(INHERITED, data, end)
         for name, value in record.items():
-            if value is None and name in INHERITED:
+            if value is None:
                 value = getattr(origin, name) or None
             if value is not None:
                 keys[name] = value
+        head: Head = keys, 0, ()
         if self.may_remember(end - at):
-            heads[data[at:end]] = keys
+            place = (*_key(origin), data[sender_at:end])
+            sender = self._senders.setdefault(place, place)
+            heads[data[at:end]] = head = keys, sender_at - at if canonical else 0, sender
         _first(self.head_sizes[data[at]], end - at)
-        return keys, end - at
+        return head, end - at
 
     def learn_addresses(self, data: bytes, at: int, sizes: list[int]) -> tuple[Addresses, int]:
         keys, end = {}, at
@@ -117,16 +139,30 @@ class Runs:
         if self._count > LIMIT:
             for heads in self.heads.values():
                 heads.clear()
-            for known in (self.heads, self.addresses, self.bodies, self._body_sizes):
+            for known in (
+                self.heads,
+                self._senders,
+                self.addresses,
+                self.bodies,
+                self._body_sizes,
+            ):
                 known.clear()
             self._count = 1
         return True
 
 
+def _key(origin: Origin) -> tuple[Any, ...]:
+    return (*origin[:3], *origin.labels.items())
+
+
 def _read_run(names: tuple[str, ...], data: bytes, at: int) -> tuple[dict[str, Any], int]:
     record = {}
     for name in names:
-        record[name], at = READ[name](data, at)
+        if data[at]:
+            record[name], at = READ[name](data, at)
+        else:
+            record[name] = ZEROS[name]
+            at += 1
     return record, at
 
 

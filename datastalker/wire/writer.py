@@ -24,7 +24,7 @@ from datastalker.message import Message
 from datastalker.wire import frames
 from datastalker.wire.extra import ExtraWriter
 from datastalker.wire.frames import ABSENT, ADDRESSES, IN_WPS, INHERITED, LISTS, Origin
-from datastalker.wire.memo import Heads, Memo, Memory, Step, write_number, write_text
+from datastalker.wire.memo import ByIdentity, Memo, Memory, Step, write_number, write_text
 from datastalker.wire.primitives import Codec, write_long
 from datastalker.wire.reader import Wire
 
@@ -53,7 +53,7 @@ class FrameWriter:
 
     def _forget(self) -> None:
         self._memory = Memory(LIMIT)
-        self._heads = Heads(self._memory)
+        self._senders = ByIdentity(self._memory)
         self._tails: dict[tuple[str, ...], Step | None] = {}
         self._shapes: dict[tuple[str, ...], tuple[list[bytes], list[Any]]] = {}
         self._blocks: dict[tuple[str, ...], Memo] = {}
@@ -70,7 +70,7 @@ class FrameWriter:
         wire = getattr(message, "wire", None)
         if wire is not None:
             try:
-                known, was, before, head, after = wire
+                known, was, before, sender, after = wire
                 keys, values = tuple(message), list(message.values())
                 count = len(known)
                 if values[:count] == was and keys[:count] == known:
@@ -79,9 +79,9 @@ class FrameWriter:
                         tail = self._learn_tail(keys[count:])
                     if tail is not None:
                         extra = tail(tuple(values[count:]))
-                        again = self._heads.get(id(head))
+                        again = self._senders.get(id(sender))
                         if again is None:
-                            return self._learn_head(message, wire, extra)
+                            return self._learn_sender(message, wire, extra)
                         return b"".join((before, again[1], after, extra))
             except _UNUSUAL:
                 pass
@@ -98,12 +98,12 @@ class FrameWriter:
         self._tails[keys] = tail
         return tail
 
-    def _learn_head(self, message: Message, wire: Wire, extra: bytes) -> bytes:
-        """The bytes of a frame, in which stands how its head is written from now on."""
-        _, _, before, head, after = wire
+    def _learn_sender(self, message: Message, wire: Wire, extra: bytes) -> bytes:
+        """The bytes of a frame, in which stands how its sender is written from now on."""
+        _, _, before, sender, after = wire
         whole, after = self._write(message), after + extra
         if whole.startswith(before) and whole.endswith(after):
-            self._heads.remember(head, whole[len(before) : len(whole) - len(after)])
+            self._senders.remember(sender, whole[len(before) : len(whole) - len(after)])
         return whole
 
     def _write(self, message: Message) -> bytes:

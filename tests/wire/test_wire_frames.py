@@ -243,7 +243,8 @@ def test_the_kinds_of_the_schema_are_those_of_the_contract() -> None:
 def test_the_reader_goes_by_the_order_of_the_schema() -> None:
     own = ("timestamp", "id", "frame_number", "seq", "length", "duration")
     behind = ("management", "heard_by", "extra")
-    assert tuple(frames.FRAME.fields) == (*own, *runs.HEAD, *frames.ADDRESSES, *behind)
+    head = (*runs.RADIO, *frames.INHERITED)
+    assert tuple(frames.FRAME.fields) == (*own, *head, *frames.ADDRESSES, *behind)
     assert tuple(frames.MANAGEMENT.fields) == ("tsf", *runs.BODY)
     assert len(frames.FRAME.fields) == reader.LEAST_FRAME
 
