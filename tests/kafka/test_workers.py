@@ -403,6 +403,39 @@ def test_a_stage_of_ones_own_runs_and_what_it_fails_on_is_set_aside(rig: Rig) ->
     assert dead_letter.read(dead[1].headers())["who"] == "decode"
 
 
+COUNTING = """
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('counting')
+class Counting(Stage):
+    failed = frozenset()
+
+    def handle(self, message):
+        self.state['count'] = self.state.get('count', 0) + 1
+        if message['seq'] % 7 == 6 and message['seq'] not in self.failed:
+            self.failed |= {message['seq']}
+            raise RuntimeError('not now')
+        message['count'] = self.state['count']
+        return message
+"""
+
+
+def test_what_is_tried_again_goes_on_from_what_is_still_on_its_way(rig: Rig) -> None:
+    (rig.path / "counting.py").write_text(COUNTING)
+    rig.write(["counting"], plugins=["counting.py"]).apply()
+    frames = [frame(n, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(600)]
+    batches = rig.batches(frames, size=3)
+    rig.publish(batches)
+
+    worker = rig.worker()
+    wait_for(lambda: rig.offsets() == len(batches), f"all handled\n{worker.log}")
+
+    assert [(row["id"], row["count"]) for row in rig.rows()] == [
+        (f"s-{n}", n + 1) for n in range(600)
+    ]
+    assert rig.read(rig.dead) == []
+
+
 METRICS = """
 datastalker_batches_missing datastalker_batches_repeated_total datastalker_batches_total
 datastalker_dead_letters_total datastalker_lag datastalker_partitions datastalker_ready
