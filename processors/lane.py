@@ -1,7 +1,7 @@
 """What the messages of a partition came to, on its way to the broker: several at once, in order.
 
-A worker that waits for each ack in its turn is idle most of the time. So a message is processed
-while what came of those before it is on its way. The order of what is sent stays:
+A worker that waits for each ack in its turn is idle for more than a quarter of the time. So a
+message is processed while what came of those before it is on its way. The order of what is sent stays:
 
 - What comes of a message is sent when all outputs and the dead letter of the one before are acked.
 - Its block is sent when its own outputs are acked, and the block before it is.
