@@ -26,7 +26,7 @@ from processors.status import Status
 log = logging.getLogger("datastalker.worker")
 
 _AGAIN_SECONDS = 2.0
-_TURNS = 8
+_TURNS = 4
 """Turns of the event loop before a message: acks are read, and what is to be sent is written."""
 _RAW: Any = {
     "key_type": bytes,
