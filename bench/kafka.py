@@ -1,24 +1,18 @@
 """`make bench-kafka`: agent, worker and sink over one real broker, beside what one would use instead.
 
-Processes under test are bound to one core where `taskset` is at hand; the broker is not.
-Workers and Quix Streams decode and encode Avro, with state and its changelog; Quix Streams' dedupe
-is in its state store, by transmitter, and never forgets. `make bench-kafka BENCH=sink` for the rows
-with a word in their names.
+The broker may use every processor; a worker and each of its peers are bound to one where `taskset`
+is at hand, except where several workers share what there is. All read and write the same Avro
+records, with state and its changelog (Bytewax: its snapshots). Quix Streams keeps what it heard by
+transmission and forgets nothing. `make bench-kafka BENCH=sink` for the rows with a word in their names.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,29 +20,30 @@ from typing import Any
 import yaml
 
 from bench import frames, kafka_peers, kafka_sink
-from bench.process import ROOT, MissingError, best
+from bench.kafka_worker import follow, pinned, workers
+from bench.process import ROOT, MissingError, Rate, best
 from datastalker import config as configuration
 from datastalker.broker import connect
 from datastalker.segments import topic_plans
 from infra.local import Stack, StackError
-from infra.whole import by_stage, messages, total
+from infra.whole import messages
 
 FOLDER = frames.FOLDER / "stack"
-FRAMES, SINGLE, PEER, DOCUMENTS = 200_000, 10_000, 20_000, 50_000
+FRAMES, MANY, SINGLE, DOCUMENTS = 200_000, 400_000, 20_000, 50_000
 JOB = ("dedupe", "beacon_filter", "oui")
-
-
-@dataclass
-class Rate:
-    """Frames in a span of seconds, and the CPU seconds that went into them."""
-
-    frames: float
-    wall: float
-    cpu: float
-
-    def row(self, name: str) -> str:
-        each = self.cpu / self.frames * 1e6
-        return f"| {name} | {self.frames / self.wall:,.0f} | {each:.1f} |"
+HEAD = """\
+| over one broker | a second (wall) | µs CPU each | passed on |
+| --- | --- | --- | --- |"""
+OURS = f"worker: {', '.join(JOB)}; 200 frames a message"
+QUIX = "Quix Streams: the same job; 200 frames a message"
+BYTEWAX = "Bytewax: the same job; 200 frames a message"
+FAUST = "plain Faust: dedupe; 1 frame a message"
+_PEERS = (
+    (QUIX, "Quix Streams, the same job", "2"),
+    (BYTEWAX, "Bytewax, the same job", ""),
+    (FAUST, "plain Faust, 1 frame a message", "10"),
+)
+AGENT = "agent: file to Kafka, all delivered"
 
 
 def main() -> None:
@@ -57,8 +52,7 @@ def main() -> None:
     stack = Stack(FOLDER, quick=False)
     try:
         stack.start(["kafka", "elasticsearch"])
-        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors; {what}\n")
-        print("| over one broker | a second (wall) | µs CPU each |\n| --- | --- | --- |")
+        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors; {what}\n\n{HEAD}")
         bench = Bench(stack, path)
         wanted = " ".join(sys.argv[1:]).lower()
         for name, measure in bench.rows():
@@ -69,6 +63,7 @@ def main() -> None:
             except (MissingError, OSError, subprocess.SubprocessError) as error:
                 said = f"| {name} | not run: {' '.join(str(error).split())[-200:]} | |"
             print(said, flush=True)
+        print(bench.aims())
     except StackError as error:
         sys.exit(f"bench-kafka: {error}")
     finally:
@@ -76,32 +71,53 @@ def main() -> None:
 
 
 class Bench:
-    """The rows of the table; each has topics of its own."""
+    """The rows of the table."""
 
     def __init__(self, stack: Stack, path: Path) -> None:
         self.stack, self.path = stack, path
         self.servers = stack.kafka.bootstrap_servers
+        self.found: dict[str, Rate] = {}  # by the names of the rows
+        self._published: dict[tuple[int, int, int], str] = {}
 
     def rows(self) -> list[tuple[str, Callable[[str], str]]]:
         """What is measured, with the names of the rows."""
-        worker, job = self.worker, ", ".join(JOB)
-        single = {"count": SINGLE, "batch": 1}
+        worker, peer, job = self.worker, self.peer, ", ".join(JOB)
+        one: dict[str, Any] = {"count": SINGLE, "batch": 1}
+        spread: dict[str, Any] = {"stages": JOB, "count": MANY, "core": None}
+        cores = f"on {os.cpu_count()} processors"
         return [
-            (f"worker: {job}; 200 frames a message", partial(worker, stages=JOB)),
-            (f"worker: {job}; 1 frame a message", partial(worker, stages=JOB, **single)),
+            (OURS, partial(worker, stages=JOB)),
+            (QUIX, partial(peer, program="quix_app", job="whole")),
+            (BYTEWAX, partial(peer, program="bytewax_flow", job="whole")),
             ("worker: dedupe; 200 frames a message", worker),
-            ("worker: dedupe; 1 frame a message", partial(worker, **single)),
-            ("Quix Streams: dedupe; 200 frames a message", self.quix),
-            ("Quix Streams: dedupe; 1 frame a message", partial(self.quix, batch=1)),
-            ("Bytewax", self.bytewax),
-            ("agent: file to Kafka, all delivered", self.agent),
-            (f"2 partitions, 1 worker: {job}", partial(worker, stages=JOB, partitions=2)),
-            (
-                f"2 partitions, 2 workers: {job}",
-                partial(worker, stages=JOB, partitions=2, workers=2),
-            ),
+            ("Quix Streams: dedupe; 200 frames a message", partial(peer, program="quix_app")),
+            (f"worker: {job}; 1 frame a message", partial(worker, stages=JOB, **one)),
+            ("worker: dedupe; 1 frame a message", partial(worker, **one)),
+            ("Quix Streams: dedupe; 1 frame a message", partial(peer, program="quix_app", **one)),
+            (FAUST, partial(peer, program="faust_app", **one)),
+            (f"1 partition, 1 worker {cores}", partial(worker, **spread)),
+            (f"2 partitions, 1 worker {cores}", partial(worker, partitions=2, **spread)),
+            (f"2 partitions, 2 workers {cores}", partial(worker, partitions=2, many=2, **spread)),
+            (f"4 partitions, 4 workers {cores}", partial(worker, partitions=4, many=4, **spread)),
+            (AGENT, self.agent),
             ("Elasticsearch sink, documents", self.sink),
         ]
+
+    def aims(self) -> str:
+        """What was aimed at, beside what was found; "" where nothing was."""
+        ours, rows = self.found.get(OURS), []
+        if ours is not None:
+            rows.append(f"| worker: frames a second | {ours.second:,.0f} | | 30,000 |")
+            for name, other, aim in _PEERS:
+                theirs = self.found.get(name)
+                if theirs is not None:
+                    wall, cpu = ours.second / theirs.second, theirs.each / ours.each
+                    rows.append(f"| worker / {other} | {wall:.2f} | {cpu:.2f} | {aim} |")
+        if not rows:
+            return ""
+        return "\n".join(
+            ["", "| aim | by wall | by CPU | at least |", "| --- | --- | --- | --- |", *rows]
+        )
 
     def configure(
         self,
@@ -138,6 +154,14 @@ class Bench:
                 broker.create(plan)
         return file, topic
 
+    def published(self, count: int, batch: int, partitions: int = 1) -> str:
+        """A topic that the agent filled."""
+        key = count, batch, partitions
+        if key not in self._published:
+            file, self._published[key] = self.configure(count, batch=batch, partitions=partitions)
+            self.publish(file)
+        return self._published[key]
+
     def publish(self, file: Path) -> None:
         _run([sys.executable, "-m", "datastalker", "capture", "-c", str(file)])
 
@@ -149,28 +173,28 @@ class Bench:
         count: int = FRAMES,
         batch: int = 200,
         partitions: int = 1,
-        workers: int = 1,
+        many: int = 1,
+        core: int | None = 0,
     ) -> str:
         """What waits in the topic, from when every worker works until all is done."""
-        file, topic = self.configure(count, stages=stages, batch=batch, partitions=partitions)
-        self.publish(file)
-        wanted = messages(self.servers, topic)
-        with _workers(file, workers) as running:
-            rate = _follow(running, wanted, stages[0])
-        return rate.row(name)
+        topic = self.published(count, batch, partitions)
+        file, _ = self.configure(count, stages=stages, partitions=partitions, topic=topic)
+        with workers(file, many, core) as running:
+            self.found[name] = follow(running, messages(self.servers, topic), stages)
+        return self.found[name].row(name)
 
-    def quix(self, name: str, *, batch: int = 200) -> str:
-        file, topic = self.configure(PEER if batch == 1 else FRAMES, batch=batch)
-        self.publish(file)
-        return Rate(*kafka_peers.quix(self.servers, topic, _pinned(0))).row(name)
-
-    def bytewax(self, name: str) -> str:
-        raise MissingError("not written yet")
+    def peer(
+        self, name: str, *, program: str, job: str = "dedupe", count: int = FRAMES, batch: int = 200
+    ) -> str:
+        topic = self.published(count, batch)
+        self.found[name] = kafka_peers.run(program, self.servers, topic, pinned(0), job)
+        return self.found[name].row(name)
 
     def agent(self, name: str) -> str:
         file, _ = self.configure(FRAMES)
         cost = best([sys.executable, "-m", "capture_agent", "-q", "-c", str(file)], 2)
-        return Rate(FRAMES, cost.wall, cost.cpu).row(name)
+        self.found[name] = Rate(FRAMES, cost.wall, cost.cpu)
+        return self.found[name].row(name)
 
     def sink(self, name: str) -> str:
         """Twice each in turn, the better of both; the first also warms the server."""
@@ -194,87 +218,6 @@ class Bench:
             f"| bare helpers.parallel_bulk of the same | {bare:,.0f} | |\n"
             f"| the sink's part of it | {ours / bare:.0%} | |"
         )
-
-
-class _Worker:
-    """A Faust worker on a core of its own; `address` once it serves."""
-
-    def __init__(self, file: Path, number: int) -> None:
-        self.log = file.with_suffix(f".{number}.log")
-        environment = {**os.environ, "DATASTALKER_CONFIG": str(file)}
-        faust = str(Path(sys.executable).with_name("faust"))
-        command = [*_pinned(number), faust, "-A", "processors", "worker", "--without-web"]
-        with open(self.log, "wb") as out:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=out, stderr=out
-            )
-        self.address: str | None = None
-        self.page = ""
-
-    def read(self) -> str:
-        """Its metrics as they are now; empty before it serves."""
-        if self.process.poll() is not None:
-            tail = self.log.read_text(errors="replace")[-300:]
-            raise MissingError(f"the worker ended with {self.process.returncode}: {tail}")
-        if self.address is None:
-            found = re.search(r"http://[0-9.]+:\d+", self.log.read_text(errors="replace"))
-            self.address = found[0] if found else None
-        if self.address is not None:
-            try:
-                with urllib.request.urlopen(f"{self.address}/metrics", timeout=10) as answer:
-                    self.page = answer.read().decode()
-            except OSError:
-                pass
-        return self.page
-
-    def cpu(self) -> float:
-        parts = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(parts[11]) + int(parts[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def _workers(file: Path, count: int) -> Iterator[list[_Worker]]:
-    running = [_Worker(file, number) for number in range(count)]
-    try:
-        yield running
-    finally:
-        for worker in running:
-            worker.process.terminate()
-        for worker in running:
-            try:
-                worker.process.wait(20)
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
-
-
-def _follow(running: list[_Worker], wanted: int, stage: str, seconds: float = 90) -> Rate:
-    """From the first look at which all work to the first at which nothing waits."""
-    deadline = time.monotonic() + seconds
-    first: tuple[float, float, float] | None = None
-    while time.monotonic() < deadline:
-        pages = [worker.read() for worker in running]
-        now = time.perf_counter(), sum(worker.cpu() for worker in running)
-        counts = [
-            by_stage(page, "datastalker_stage_messages_in_total").get(stage, 0) for page in pages
-        ]
-        done = sum(total(page, "datastalker_batches_total") for page in pages) >= wanted
-        if first is None and all(counts):
-            first = (*now, sum(counts))
-            if done:
-                raise MissingError("all was done before each worker had begun")
-        elif first is not None and done:
-            return Rate(sum(counts) - first[2], now[0] - first[0], now[1] - first[1])
-        time.sleep(0.2)
-    raise MissingError(f"the workers did not finish within {seconds:g} s")
-
-
-def _pinned(core: int) -> list[str]:
-    """The beginning of a command that keeps to one core."""
-    cores = sorted(os.sched_getaffinity(0))
-    if shutil.which("taskset") is None:
-        return []
-    return ["taskset", "-c", str(cores[core % len(cores)])]
 
 
 def _run(command: list[str]) -> None:

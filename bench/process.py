@@ -18,7 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass
 class Cost:
-    """What a finished process used: CPU and wall seconds, peak resident memory in MiB."""
+    """What a finished process used: CPU and wall seconds, peak resident memory in MiB.
+
+    Linux counts the memory of who started it until it became its own program: that must be small.
+    """
 
     cpu: float
     wall: float
@@ -26,6 +29,30 @@ class Cost:
 
     def __lt__(self, other: Cost) -> bool:
         return self.cpu < other.cpu
+
+
+@dataclass
+class Rate:
+    """Frames in a span of seconds, the CPU seconds that went into them, how many were passed on."""
+
+    frames: float
+    wall: float
+    cpu: float
+    kept: float | None = None
+
+    @property
+    def second(self) -> float:
+        """Frames a second of wall."""
+        return self.frames / self.wall
+
+    @property
+    def each(self) -> float:
+        """Microseconds of CPU a frame."""
+        return self.cpu / self.frames * 1e6
+
+    def row(self, name: str) -> str:
+        kept = "" if self.kept is None else f"{self.kept:,.0f}"
+        return f"| {name} | {self.second:,.0f} | {self.each:.1f} | {kept} |"
 
 
 class MissingError(Exception):
