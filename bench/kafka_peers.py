@@ -20,7 +20,7 @@ from infra.whole import messages
 PACKAGES = {
     "quix_app": ("quixstreams>=3,<4", "fastavro"),
     "bytewax_flow": ("bytewax[kafka]>=0.21,<1", "fastavro"),
-    "faust_app": ("faust-streaming>=0.11", "fastavro"),
+    "faust_app": ("faust-streaming>=0.11", "aiokafka[lz4]", "fastavro"),
 }
 
 

@@ -72,23 +72,33 @@ def workers(file: Path, count: int, core: int | None) -> Iterator[list[Worker]]:
 def follow(
     running: list[Worker], wanted: int, stages: tuple[str, ...], seconds: float = 90
 ) -> Rate:
-    """From the first look at which all work to the first at which nothing waits."""
+    """From the first look at which all work to that at which the first of several has no more to do.
+
+    Partitions hold different numbers of frames; who waits for the last one is not measured.
+    """
     deadline = time.monotonic() + seconds
-    first: tuple[float, float, float] | None = None
+    looks: list[tuple[float, float, list[float]]] = []
     while time.monotonic() < deadline:
         pages = [worker.read() for worker in running]
-        now = time.perf_counter(), sum(worker.cpu() for worker in running)
+        cpu = sum(worker.cpu() for worker in running)
         counts = _counts(pages, "in", stages[0])
-        done = sum(total(page, "datastalker_batches_total") for page in pages) >= wanted
-        if first is None and all(counts):
-            first = (*now, sum(counts))
-            if done:
-                raise MissingError("all was done before each worker had begun")
-        elif first is not None and done:
-            kept = sum(_counts(pages, "out", stages[-1]))
-            return Rate(sum(counts) - first[2], now[0] - first[0], now[1] - first[1], kept)
+        if looks or all(counts):
+            looks.append((time.perf_counter(), cpu, counts))
+        if sum(total(page, "datastalker_batches_total") for page in pages) >= wanted:
+            break
         time.sleep(0.2)
-    raise MissingError(f"the workers did not finish within {seconds:g} s")
+    else:
+        raise MissingError(f"the workers did not finish within {seconds:g} s")
+    ready = (
+        next(n for n, look in enumerate(looks) if look[2][number] == counts[number])
+        for number in range(len(running))
+    )
+    end = looks[min(ready) if len(running) > 1 else -1] if looks else None
+    if end is None or end is looks[0]:
+        raise MissingError("a worker had done its part before all had begun")
+    kept = sum(_counts(pages, "out", stages[-1])) if len(running) == 1 else None
+    begin = looks[0]
+    return Rate(sum(end[2]) - sum(begin[2]), end[0] - begin[0], end[1] - begin[1], kept)
 
 
 def _counts(pages: list[str], way: str, stage: str) -> list[float]:

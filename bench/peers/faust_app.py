@@ -22,6 +22,7 @@ app = faust.App(
     datadir=f"{folder}/data",
     topic_partitions=1,
     web_enabled=False,
+    worker_redirect_stdouts=False,
 )
 frames = app.topic(source, value_type=bytes, value_serializer="raw")
 results = app.topic(sink, value_type=bytes, value_serializer="raw")
@@ -48,7 +49,6 @@ async def dedupe(stream: Any) -> None:
         if job.messages == int(count):
             await app.producer.flush()
             job.report()
-            sys.stdout.flush()
             os._exit(0)
 
 

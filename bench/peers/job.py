@@ -57,10 +57,11 @@ class Job:
         return stream.getvalue()
 
     def report(self) -> None:
-        """Print what was measured."""
+        """Print what was measured, as the last line."""
         assert self.begin is not None
         wall, cpu = time.perf_counter() - self.begin[0], time.process_time() - self.begin[1]
-        print(json.dumps({"frames": self.frames, "wall": wall, "cpu": cpu, "kept": self.kept}))
+        found = {"frames": self.frames, "wall": wall, "cpu": cpu, "kept": self.kept}
+        print(f"\n{json.dumps(found)}", flush=True)
 
 
 def is_first(frame: Any, state: Any) -> bool:
