@@ -2,8 +2,10 @@
 
 The broker may use every processor; a worker and each of its peers are bound to one where `taskset`
 is at hand, except where several workers share what there is. All read and write the same Avro
-records, with state and its changelog (Bytewax: its snapshots). Quix Streams keeps what it heard by
-transmission and forgets nothing. `make bench-kafka BENCH=sink` for the rows with a word in their names.
+records, with state and its changelog (Bytewax: its snapshots); "passed on" are the frames that came
+out, which on real captures must be the same number for the same job. (In the simulated ones time
+goes back from sensor to sensor, and who forgets drops fewer.) The peers' programs and what they
+leave out are in `bench/peers`. `make bench-kafka BENCH=sink` for the rows with a word in their names.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ def main() -> None:
     stack = Stack(FOLDER, quick=False)
     try:
         stack.start(["kafka", "elasticsearch"])
-        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors; {what}\n\n{HEAD}")
+        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors for all; {what}")
+        print(f"\n{HEAD}")
         bench = Bench(stack, path)
         wanted = " ".join(sys.argv[1:]).lower()
         for name, measure in bench.rows():
