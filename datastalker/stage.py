@@ -194,6 +194,9 @@ class Sink(Component):
 
     added: tuple[Field, ...] = ()
     """Fields that the stages before it add; set by who builds the pipeline."""
+    overlaps: ClassVar[bool] = False
+    """True: `write` may be called from two threads at a time, so that the next batch is under way
+    while a store still works on the last one."""
 
     def write(self, batch: list[Message]) -> Iterable[Refused] | None:
         """Store the messages; gives those that the store refused for good, if any.

@@ -100,7 +100,7 @@ class Bulk:
         """Create the documents; never raises for what the server says."""
         found = Verdicts()
         sent: list[Message] = []
-        lines: list[str] = []
+        lines: list[bytes] = []
         for message in messages:
             try:
                 lines += documents.lines(message)
@@ -112,9 +112,9 @@ class Bulk:
         return found
 
     def _send(
-        self, sent: list[Message], lines: list[str], found: Verdicts, documents: Documents
+        self, sent: list[Message], lines: list[bytes], found: Verdicts, documents: Documents
     ) -> None:
-        operations: Any = lines  # the client takes lines that are JSON already, too
+        operations: Any = b"\n".join((*lines, b""))  # the client takes a ready body, too
         try:
             answer = self._client.bulk(operations=operations, filter_path=_FILTER)
         except Exception as raised:

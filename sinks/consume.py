@@ -153,7 +153,7 @@ class SinkRunner:
             return False
         if self.group.at_end != self.group.places:
             return False
-        return not isinstance(self.way, AtLeastOnce) or self.way.since is None
+        return not isinstance(self.way, AtLeastOnce) or self.way.idle
 
     def _tell(self) -> None:
         if monotonic() < self._tell_at:

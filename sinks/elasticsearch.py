@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import Any, Literal
 
 from datastalker.errors import RetryLater
@@ -50,6 +51,8 @@ class Elasticsearch(Sink):
     mapping; other keys are under `extra`. Nothing is mapped by guess.
     """
 
+    overlaps = True
+
     hosts: list[str] = option(["http://localhost:9200"], "where the servers are", check=_hosts)
     index: str = option("datastalker", "what the names of all indices begin with", check=_index)
     period: Literal["day", "month", "year", "none"] = option(
@@ -78,6 +81,7 @@ class Elasticsearch(Sink):
         self._bulk: Bulk | None = None
         self._documents: Documents | None = None
         self._pool: ThreadPoolExecutor | None = None
+        self._lock = Lock()
         self._seconds = _FIRST_SECONDS
 
     @classmethod
@@ -135,20 +139,27 @@ class Elasticsearch(Sink):
         }
 
     def write(self, batch: list[Message]) -> list[Refused]:
+        with self._lock:
+            bulk, documents, pool = self._begin(batch)
+        size = self.bulk_documents
+        chunks = [batch[at : at + size] for at in range(0, len(batch), size)]
+        found = Verdicts()
+        for verdicts in pool.map(lambda chunk: bulk.write(chunk, documents), chunks):
+            found.add(verdicts)
+        with self._lock:
+            return self._counted(found)
+
+    def _begin(self, batch: list[Message]) -> tuple[Bulk, Documents, ThreadPoolExecutor]:
         bulk = self.connect()
-        if self._documents is None:
+        if self._documents is None or self._pool is None:
             if self.setup:
                 self._trying(self.set_up, batch)
             known = {kind: properties(kind, self.added, self.mapping) for kind in ("", *FIELDS)}
             self._documents = Documents(self.index, self.period, self.data_stream, known)
             self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="elasticsearch")
-        documents = self._documents
-        assert self._pool is not None
-        size = self.bulk_documents
-        chunks = [batch[at : at + size] for at in range(0, len(batch), size)]
-        found = Verdicts()
-        for verdicts in self._pool.map(lambda chunk: bulk.write(chunk, documents), chunks):
-            found.add(verdicts)
+        return bulk, self._documents, self._pool
+
+    def _counted(self, found: Verdicts) -> list[Refused]:
         for name in ("indexed", "already_indexed"):
             self.stats.incr(f"elasticsearch/{name}", getattr(found, name))
         self.stats.incr("elasticsearch/refused", len(found.refused))
