@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from bench import frames, kafka_peers, kafka_sink
+from bench import frames, kafka_latency, kafka_peers, kafka_sink
 from bench.kafka_worker import follow, pinned, workers
 from bench.process import ROOT, MissingError, Rate, best
 from datastalker import config as configuration
@@ -104,6 +104,7 @@ class Bench:
             (f"4 partitions, 4 workers {cores}", partial(worker, partitions=4, many=4, **spread)),
             (AGENT, self.agent),
             ("Elasticsearch sink, documents", self.sink),
+            *kafka_latency.named(self, JOB),
         ]
 
     def aims(self) -> str:

@@ -327,3 +327,46 @@ def test_all_that_a_simulated_house_gives_is_accepted(
     sink = built.entries[-1].stats
     assert (sink.errors, count(elasticsearch.url, "simulated")) == (0, sink.received)
     assert sink.received > 1000
+
+
+def test_the_next_batches_are_stored_while_one_waits_and_committed_after_it(
+    es_site: Make, faulty: FaultyServer
+) -> None:
+    here = es_site(faulty.url)
+    answers = threading.Event()
+
+    def first_waits(bulk: int) -> int:
+        if bulk == 1:
+            answers.wait(60)
+        return 0
+
+    faulty.down = first_waits
+    ids = here.publish(45, size=200)
+    runner = here.start("elasticsearch")
+    here.until(lambda: count(here.url, here.name) == 7_000, "all but 1,000 of two batches")
+    assert here.committed("elasticsearch", here.frames) == -1001
+    answers.set()
+    here.until(lambda: here.committed("elasticsearch", here.frames) == 45)
+    here.stop(runner)
+    assert count(here.url, here.name) == len(ids)
+    balance(runner.stats)
+
+
+def test_what_a_sink_holds_for_a_store_that_is_away_goes_with_its_partition(
+    es_site: Make, faulty: FaultyServer
+) -> None:
+    here = es_site(faulty.url, partitions=2)
+    faulty.down = lambda bulk: 503
+    ids = [*here.publish(45, size=200, partition=0), *here.publish(45, size=200, partition=1)]
+    one = here.start("elasticsearch", "one")
+    here.until(lambda: one.stats.get("sink/retries") >= 1, "it notices")
+    two = here.start("elasticsearch", "two")
+    here.until(lambda: one.group.places and two.group.places, "they share")
+    faulty.down = lambda bulk: 0
+    here.until(lambda: count(here.url, here.name) == len(ids))
+    for runner in (one, two):
+        here.stop(runner)
+        balance(runner.stats)
+    assert one.stats.get("sink/handed_back") > 0
+    consumed = one.stats.get("sink/consumed") + two.stats.get("sink/consumed")
+    assert consumed >= len(ids)
