@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from capture_agent.outbox import TIMED_OUT, KafkaOutbox
+from capture_agent.outbox import TIMED_OUT
 from capture_agent.publish import Publisher
+from capture_agent.spooling import framing_for, open_outbox
 from datastalker import __version__
-from datastalker.broker import connect
 from datastalker.config import Config, build_segment
 from datastalker.errors import ConfigError, OutputError, Problem
 from datastalker.message import Message
@@ -21,7 +21,6 @@ from datastalker.segments import segments, sensors_topic
 from datastalker.stage import Sink
 from datastalker.state import State
 from datastalker.topics import FRAME, SENSOR
-from datastalker.wire import framing_of
 
 log = logging.getLogger("datastalker.agent")
 
@@ -36,13 +35,15 @@ class Balance:
     """What became of the frames: `captured + made` is the sum of the others, always.
 
     `captured`: read by the source, those that it dropped itself included. `filtered`: kept back by
-    stages. `waiting`: not delivered yet. `made`: what stages made of a frame beside the frame.
+    stages. `waiting`: not delivered yet, and in memory alone; `spooled`: likewise, and on disk.
+    `made`: what stages made of a frame beside the frame.
     """
 
     captured: int
     published: int
     filtered: int
     waiting: int
+    spooled: int
     made: int
     dropped: dict[str, int] = field(default_factory=dict)
 
@@ -53,14 +54,16 @@ class Balance:
         text += f"= published {self.published:,} + filtered {self.filtered:,} "
         text += f"+ dropped {sum(self.dropped.values()):,}"
         text += f" ({reasons})" if reasons else ""
-        return text + (f" + waiting {self.waiting:,}" if self.waiting else "")
+        text += f" + waiting {self.waiting:,}" if self.waiting else ""
+        return text + (f" + spooled {self.spooled:,}" if self.spooled else "")
 
 
 class Agent:
     """One run of the first segment. `pipeline.run(agent.turn)` does it all."""
 
     def __init__(self, config: Config) -> None:
-        """Raises ConfigError, BrokerError or RegistryError where it can't run as configured."""
+        """Raises ConfigError, BrokerError, RegistryError or OutputError where it can't run as
+        configured."""
         segment = segments(config)[0]
         if not segment.target:
             text = (
@@ -76,19 +79,12 @@ class Agent:
         assert self.pipeline.source is not None
         self._source = self.pipeline.source
         self._sensors = sensors_topic(config)
-        with connect(config) as broker:
-            broker.require([*segment.target.values(), self._sensors])
-        self._outbox = KafkaOutbox(
-            config.kafka,
-            config.file,
-            f"datastalker-agent-{config.sensor}",
-            self._settings["delivery_timeout_seconds"],
-            self._settings["queue_mb"],
-        )
+        plans = [*segment.target.values(), self._sensors]
+        self._outbox, self._spool = open_outbox(config, self.session, plans)
         self.publisher = Publisher(
             segment.target,
             self._outbox,
-            framing_of(config.settings.get("schema_registry")),
+            framing_for(config, self._sensors),
             sensor=config.sensor,
             session=self.session,
             labels=_labels(self._source),
@@ -113,7 +109,7 @@ class Agent:
         if now - self._turned < _TURN_SECONDS:
             return
         self._turned = now
-        self.publisher.patient = not self._source.live
+        self._be_patient(not self._source.live)
         if self._source.paced:
             self.publisher.linger(self._settings["linger_ms"] / 1000)
             if self.pipeline.now != self._now:
@@ -167,6 +163,7 @@ class Agent:
             publisher.published,
             max(0, kept) - failed,
             publisher.waiting,
+            self._outbox.spooled,
             max(0, -kept),
             dropped,
         )
@@ -190,10 +187,16 @@ class Agent:
             waiting=balance.waiting,
             dropped=sum(balance.dropped.values()),
             events=self.publisher.events,
-            spool_batches=0,  # there is no spool yet: what waits is in memory
+            spooled=balance.spooled,
+            spool_batches=self._spool.batches if self._spool else 0,
+            spool_bytes=self._spool.bytes if self._spool else 0,
             queued_batches=self._outbox.waiting,
             clock="not measured",
         )
+        if self._spool is not None and self._spool.earlier_published:
+            message["earlier_published"] = self._spool.earlier_published
+        if self._spool is not None and self._spool.earlier_dropped:
+            message["earlier_dropped"] = self._spool.earlier_dropped
         if balance.made:
             message["made"] = balance.made
         for reason, count in balance.dropped.items():
@@ -208,22 +211,27 @@ class Agent:
         self.publisher.event(self.status(state), self._sensors, "status")
 
     def close(self) -> None:
-        """The input has ended, or was ended: deliver everything, then say how it went.
+        """The input has ended, or was ended: deliver everything, then say how it went. What is on
+        disk may stay there.
 
         Raises OutputError where frames of a file could not be delivered.
         """
-        patient = self.publisher.patient = not self._source.live
-        if self.publisher.lost is not None:
-            self.publisher.patient = False  # it is over: no more waiting for room
+        patient = not self._source.live
+        # If something was lost it is over: no more waiting for room.
+        self._be_patient(patient and self.publisher.lost is None)
         try:
             if self.publisher.lost != TIMED_OUT:
                 self._heartbeat_last()
                 self._await_delivery()
         finally:
-            self.publisher.patient = False
+            self._be_patient(False)
+            if self._spool is not None:
+                self._spool.drop()
             self.publisher.drop_waiting()
             self._report("ended")
             self._await_last_word()
+            if self._spool is not None:
+                self._spool.close()
         if patient and self.publisher.lost is not None:
             raise OutputError(self._failure())
 
@@ -238,8 +246,17 @@ class Agent:
             if self.publisher.lost is None:
                 raise
 
+    def _be_patient(self, patient: bool) -> None:
+        self.publisher.patient = patient
+        if self._spool is not None:
+            self._spool.patient = patient
+
     def _await_delivery(self) -> None:
         begin, said = monotonic(), False
+        if self._spool is not None:
+            stopped = self._source.live or self.pipeline.stop_reason is not None
+            self._spool.finish(_LAST_WORD_SECONDS, drain=not stopped)
+            return
         while self._outbox.waiting and self.publisher.lost != TIMED_OUT:
             self._outbox.serve(_SLICE_SECONDS)
             if not said and monotonic() - begin > _SAY_SECONDS:
@@ -254,7 +271,8 @@ class Agent:
     def _await_last_word(self) -> None:
         begin = monotonic()
         # A broker that took the frames takes this too, be it slow; one that didn't hardly will.
-        patience = _LAST_WORD_SECONDS * (1 if self.publisher.lost else 10)
+        hopeless = self.publisher.lost or (self._spool is not None and self._spool.batches)
+        patience = _LAST_WORD_SECONDS * (1 if hopeless else 10)
         while self._outbox.waiting and monotonic() - begin < patience:
             self._outbox.serve(_SLICE_SECONDS)
 

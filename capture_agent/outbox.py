@@ -1,6 +1,6 @@
 """The outbox: takes encoded messages, and tells of each what became of it.
 
-Here is where an agent's disk spool will stand: in front of Kafka, with the same three calls.
+A KafkaOutbox keeps what waits in memory; a SpoolOutbox (`spool_outbox`) puts a disk beside it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ TIMED_OUT = "msg_timed_out"
 
 @dataclass(slots=True)
 class Parcel:
-    """One Kafka message. `frames`: how many are in it; `kind`: frames, heartbeat, event, status."""
+    """One Kafka message. `frames`: how many are in it; `kind`: frames, heartbeat, event, status.
+
+    `session`, `sequence`: of a batch, by which repeats are known. `time`: when it was made,
+    microseconds by the agent's clock.
+    """
 
     topic: str
     partition: int
@@ -30,6 +34,9 @@ class Parcel:
     kind: str
     frames: int = 0
     key: bytes | None = None
+    session: str = ""
+    sequence: int = -1
+    time: int = 0
 
 
 Told = Callable[[Parcel, str | None], None]
@@ -40,6 +47,10 @@ class Outbox(Protocol):
     """Every parcel that it takes is told of once, from within `offer`, `serve` or `drop`."""
 
     told: Told
+    full: str
+    """The word for why there is no room."""
+    spooled: int
+    """Frames of this run that were taken, are not told of, and are safe on disk."""
 
     @property
     def waiting(self) -> int:
@@ -63,6 +74,9 @@ class KafkaOutbox:
 
     Idempotent and in order: a parcel is in its partition once, however often it had to be sent.
     """
+
+    full = "queue_full"
+    spooled = 0
 
     def __init__(
         self,

@@ -23,7 +23,6 @@ from datastalker.wire import BatchEncoder, Framing, encode_event, schema_name
 
 log = logging.getLogger("datastalker.agent")
 
-FULL = "queue_full"
 UNWRITABLE = "unwritable"
 
 _MAX_BYTES = 800_000  # of a batch before compression: a broker takes a million unless told more
@@ -63,8 +62,8 @@ class _Lanes(dict[Any, Callable[[Message], None]]):
 class Publisher:
     """Sends messages to the topics of a cut, and counts what became of their frames.
 
-    `arrived` = `published` + what `dropped` counts by reason + `waiting`, always. `events` counts
-    those delivered, `events_dropped` those that never will be. `patient`: `write` waits for room,
+    `arrived` = `published` + what `dropped` counts by reason + `waiting` + what is on disk, always.
+    `events` counts those delivered, `events_dropped` those that never will be. `patient`: `write` waits for room,
     and what can't be delivered raises OutputError; else what finds no room is dropped.
     """
 
@@ -87,6 +86,7 @@ class Publisher:
         self.lost: str | None = None
         """Why the first parcel that could not be delivered could not."""
         self._topics, self._outbox, self._framing = topics, outbox, framing
+        self._session = session
         outbox.told = self._told
         self._size = batch_frames
         self._plan = topics.get(FRAME)
@@ -108,8 +108,9 @@ class Publisher:
 
     @property
     def waiting(self) -> int:
-        """Frames that arrived and of which nothing was told yet."""
-        return self.arrived - self.published - self.dropped.total()
+        """Frames that arrived, of which nothing was told yet, and that are in memory alone."""
+        told = self.published + self.dropped.total()
+        return self.arrived - told - self._outbox.spooled
 
     def write(self, messages: list[Message]) -> None:
         """Take messages that leave the pipeline."""
@@ -168,7 +169,8 @@ class Publisher:
             self.events_dropped[UNWRITABLE] += 1
             return
         number = 0 if raw is None else partition_of(raw, plan.partitions)
-        self._send(Parcel(plan.name, number, value, kind, 0, raw))
+        taken = time.time_ns() // 1000
+        self._send(Parcel(plan.name, number, value, kind, 0, raw, self._session, -1, taken))
 
     def serve(self, seconds: float = 0) -> None:
         """Let the outbox tell of deliveries; wait for one so long at most."""
@@ -220,12 +222,14 @@ class Publisher:
 
     def _encode(self, lane: Lane, written: list[bytes], now: int) -> None:
         assert self._plan is not None
-        value = self._encoder.batch(
-            written, sequence=lane.sequence, sent_at=time.time_ns() // 1000, now=now
-        )
+        sent_at, sequence = time.time_ns() // 1000, lane.sequence
+        value = self._encoder.batch(written, sequence=sequence, sent_at=sent_at, now=now)
         lane.sequence += 1
         kind = "frames" if written else "heartbeat"
-        self._send(Parcel(self._plan.name, lane.number, value, kind, len(written)))
+        name, session = self._plan.name, self._session
+        self._send(
+            Parcel(name, lane.number, value, kind, len(written), None, session, sequence, sent_at)
+        )
 
     def _writable(self, frames: list[Message]) -> tuple[list[Message], list[bytes]]:
         good, written = [], []
@@ -246,7 +250,7 @@ class Publisher:
     def _send(self, parcel: Parcel) -> None:
         while not self._outbox.offer(parcel):
             if not self.patient:
-                self._told(parcel, FULL)
+                self._told(parcel, self._outbox.full)
                 return
             self._outbox.serve(_WAIT_SECONDS)
             self._check()

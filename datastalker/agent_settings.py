@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from datastalker.options import Option, option, options_of
 
 
@@ -29,6 +31,24 @@ class AgentSettings:
         "what is heard live is dropped and counted",
         minimum=0.1,
         maximum=2000,
+    )
+    spool_directory: str | None = option(
+        None,
+        "a folder of this agent's own: batches that the broker does not confirm in time wait there, "
+        "on disk; null: they wait in memory alone",
+    )
+    spool_mb: float = option(
+        256, "how much it may hold before something has to be dropped", minimum=2, maximum=1_000_000
+    )
+    spool_when_full: Literal["oldest", "newest"] = option(
+        "oldest", "which batches are dropped then, and counted; of a capture file none: it waits"
+    )
+    spool_fsync_seconds: float = option(
+        1,
+        "a batch that is not confirmed for so long goes to disk, and what is on disk is synced so "
+        "often: what a crash may cost",
+        minimum=0.05,
+        maximum=60,
     )
 
 

@@ -55,7 +55,8 @@ class Settings:
     agent: dict = option(  # type: ignore[type-arg]
         {},
         "of capture agents: batch_frames, linger_ms, heartbeat_seconds, status_seconds, "
-        "delivery_timeout_seconds, queue_mb",
+        "delivery_timeout_seconds, queue_mb, clock_alert_seconds, spool_directory, spool_mb, "
+        "spool_when_full, spool_fsync_seconds",
     )
     workers: dict = option(  # type: ignore[type-arg]
         {},

@@ -1,0 +1,443 @@
+"""The spool: a directory that keeps parcels until the broker has them.
+
+Segments are appended to and removed, never changed; `cursor` says up to where all is delivered. It
+is written after the fact, so what was delivered shortly before a crash is given again, with the same
+bytes: who reads a topic knows repeats by session and sequence. Nothing in the directory keeps an
+agent from starting: what is damaged is passed over and counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import secrets
+import zlib
+from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from capture_agent import spool_format
+from capture_agent.outbox import Parcel
+from capture_agent.spool_format import START, Found, SegmentError
+from datastalker.errors import OutputError
+
+log = logging.getLogger("datastalker.agent")
+
+_SUFFIX = ".spool"
+_PARTS = 8  # segments that a full spool has: the oldest is dropped as a whole
+_LARGEST = 16 << 20
+
+
+class SpoolFull(Exception):  # noqa: N818 - what it is
+    """Its cap does not let it take more."""
+
+
+class Position(NamedTuple):
+    """Where a record lies: the segment's number, and where in it."""
+
+    segment: int
+    offset: int
+
+
+@dataclass(slots=True)
+class Segment:
+    """A file of records. `size`: up to where there may be some."""
+
+    number: int
+    path: Path
+    size: int
+    salt: int
+
+    def records(self, begin: int = START) -> Iterator[Found]:
+        """Its whole records from there on."""
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            while (found := spool_format.find(file, begin, self.size, self.salt)) is not None:
+                yield found
+                begin = found.next
+        finally:
+            os.close(file)
+
+
+@dataclass(slots=True)
+class Contents:
+    """What lies in a spool. `damaged`: bytes by segment that are no whole record."""
+
+    batches: Counter[str] = field(default_factory=Counter)
+    frames: int = 0
+    bytes: int = 0
+    first: int = 0
+    last: int = 0
+    damaged: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def add(self, parcel: Parcel) -> None:
+        self.batches[parcel.kind] += 1
+        self.frames += parcel.frames
+        self.first = min(self.first or parcel.time, parcel.time)
+        self.last = max(self.last, parcel.time)
+
+
+class Spool:
+    """An open spool: one process has it at a time.
+
+    `counts`: records not delivered, by kind; `frames`: those in them; `bytes`: of all segments.
+    """
+
+    def __init__(self, directory: Path, max_bytes: int) -> None:
+        """Raises OutputError where another has it, or it can't be written."""
+        self.directory, self.max_bytes = directory, max_bytes
+        self.counts: Counter[str] = Counter()
+        self.frames = self.bytes = 0
+        self._part = min(_LARGEST, max(1 << 18, max_bytes // _PARTS))
+        self._lock = _take(directory)
+        self._writing: int | None = None
+        self._reading: tuple[int, int] | None = None  # a segment's number, its open file
+        self._unsynced = self._moved = False
+        self._given: deque[Position] = deque()
+        """Given by `next` and not done, or done out of order: the first is the cursor."""
+        self._done: set[Position] = set()
+        self._ahead: set[Position] = set()
+        """Appended by who sees to their delivery: `next` passes over them."""
+        self._segments: deque[Segment] = deque()
+        self._at = self._find()
+
+    @property
+    def batches(self) -> int:
+        return self.counts.total()
+
+    def append(self, parcel: Parcel, *, ahead: bool = False) -> Position:
+        """Write a parcel behind all others. `ahead`: `next` will not give it.
+
+        Raises SpoolFull, and OSError where the disk does not take it; then nothing was written.
+        """
+        last = self._segments[-1] if self._writing is not None else None
+        data = spool_format.pack(parcel, last.salt if last else 0)
+        if self.bytes + len(data) + START > self.max_bytes:
+            raise SpoolFull
+        if last is None or (last.size > START and last.size + len(data) > self._part):
+            last = self._begin()
+            data = spool_format.pack(parcel, last.salt)
+        assert self._writing is not None
+        try:
+            written = os.write(self._writing, data)
+            if written < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._writing, last.size)
+            self._end()  # whatever is behind `size` now is passed over
+            raise
+        position = Position(last.number, last.size)
+        last.size += len(data)
+        self.bytes += len(data)
+        self._unsynced = True
+        self.counts[parcel.kind] += 1
+        self.frames += parcel.frames
+        if ahead:
+            self._ahead.add(position)
+        return position
+
+    def next(self) -> tuple[Position, Parcel] | None:
+        """The oldest record that was not given yet; tell with `done` when it is over."""
+        while self._segments:
+            segment = next((s for s in self._segments if s.number >= self._at.segment), None)
+            if segment is None:
+                break
+            offset = self._at.offset if segment.number == self._at.segment else START
+            try:
+                file = self._file(segment)
+                found = spool_format.find(file, offset, segment.size, segment.salt)
+            except OSError as error:
+                log.error("%s can't be read any more: %s", segment.path, error.strerror)
+                found = None
+            if found is None:
+                if segment is self._segments[-1]:
+                    break
+                self._at = Position(segment.number + 1, START)
+                continue
+            position = Position(segment.number, found.at)
+            self._at = Position(segment.number, found.next)
+            if position in self._done:
+                self._done.discard(position)
+                self._ahead.discard(position)
+                self._release()
+                continue
+            self._given.append(position)
+            if position in self._ahead:
+                self._ahead.discard(position)
+                continue
+            return position, found.parcel
+        self._settle()
+        return None
+
+    def _settle(self) -> None:
+        """There is nothing more to give: what should be there all the same was damaged since."""
+        if self.batches and not self._given and not self._ahead:
+            log.error("%d batches can't be read any more; they are lost", self.batches)
+            self.counts.clear()
+            self.frames = 0
+            self._release()
+
+    def done(self, position: Position, parcel: Parcel) -> None:
+        """A record is delivered, or never will be."""
+        self.counts[parcel.kind] -= 1
+        self.frames -= parcel.frames
+        self._done.add(position)
+        while self._given and self._given[0] in self._done:
+            self._done.discard(self._given.popleft())
+        self._release()
+
+    def drop_oldest(self) -> list[tuple[Position, Parcel]]:
+        """Remove the oldest segment; gives what was not delivered of it."""
+        if not self._segments:
+            return []
+        if len(self._segments) == 1:
+            self._end()
+        segment, cursor = self._segments[0], self._cursor
+        lost = []
+        with suppress(OSError):
+            for found in segment.records():
+                position = Position(segment.number, found.at)
+                if position >= cursor and position not in self._done:
+                    lost.append((position, found.parcel))
+                    self.counts[found.parcel.kind] -= 1
+                    self.frames -= found.parcel.frames
+        self._remove(segment)
+        self._moved = True
+        self._at = max(self._at, Position(segment.number + 1, START))
+        self._given = deque(p for p in self._given if p.segment != segment.number)
+        for places in (self._done, self._ahead):
+            places -= {p for p in places if p.segment == segment.number}
+        return lost
+
+    def sync(self) -> None:
+        """Make what was written last, and note up to where all is delivered. Raises OSError."""
+        if self._unsynced and self._writing is not None:
+            self._unsynced = False
+            os.fdatasync(self._writing)
+        if self._moved:
+            self._moved = False
+            new = self.directory / "cursor.new"
+            new.write_text(json.dumps([*self._cursor, _check(self._cursor)]))
+            new.replace(self.directory / "cursor")
+
+    def close(self) -> None:
+        """Raises OSError where the last of it can't be written."""
+        try:
+            self.sync()
+        finally:
+            self._end()
+            if self._reading is not None:
+                os.close(self._reading[1])
+                self._reading = None
+            os.close(self._lock)
+
+    @property
+    def _cursor(self) -> Position:
+        return self._given[0] if self._given else self._at
+
+    def _find(self) -> Position:
+        """What an earlier run left; gives the cursor."""
+        cursor = _read_cursor(self.directory)
+        highest = cursor.segment
+        for path in _paths(self.directory):
+            number = int(path.stem)
+            highest = max(highest, number)
+            try:
+                segment = open_segment(path)
+            except SegmentError as error:
+                self._set_aside(path, error)
+                continue
+            self._segments.append(segment)
+            if number < cursor.segment:
+                self._remove(segment)
+                continue
+            self.bytes += segment.size
+            begin = at = max(START, cursor.offset) if number == cursor.segment else START
+            damaged = 0
+            for found in segment.records(begin):
+                damaged += found.at - at
+                at = found.next
+                self.counts[found.parcel.kind] += 1
+                self.frames += found.parcel.frames
+            damaged += segment.size - at
+            if damaged > 0:
+                text = "%s: %d bytes are no whole record (a crash, or a damaged disk); left out"
+                log.warning(text, path, damaged)
+        self._next = highest + 1
+        return cursor
+
+    def _set_aside(self, path: Path, error: SegmentError) -> None:
+        if error.foreign:
+            log.warning("%s: %s; left as it is", path, error)
+            return
+        with suppress(OSError):
+            if path.stat().st_size <= START:
+                path.unlink()  # a crash when it was just made
+                return
+            log.error("%s: %s; its records are lost; kept as 'damaged'", path, error)
+            path.replace(self.directory / "damaged")
+
+    def _begin(self) -> Segment:
+        self._end()
+        salt = secrets.randbits(32)
+        path = self.directory / f"{self._next:010d}{_SUFFIX}"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        self._next += 1
+        try:
+            if os.write(file, spool_format.header(salt)) < START:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            directory = os.open(self.directory, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError:
+            os.close(file)
+            with suppress(OSError):
+                path.unlink()
+            raise
+        self._writing = file
+        self.bytes += START
+        self._segments.append(Segment(self._next - 1, path, START, salt))
+        return self._segments[-1]
+
+    def _end(self) -> None:
+        """Nothing more goes into the last segment."""
+        if self._writing is not None:
+            if self._unsynced:
+                with suppress(OSError):
+                    os.fdatasync(self._writing)
+            os.close(self._writing)
+            self._writing = None
+
+    def _release(self) -> None:
+        """Remove what holds nothing any more."""
+        self._moved = True
+        if not self.batches:
+            self._end()
+            for segment in list(self._segments):
+                self._remove(segment)
+            self._given.clear()
+            self._done.clear()
+            self._ahead.clear()
+            self._at = Position(self._next, START)
+            return
+        while len(self._segments) > 1 and self._segments[0].number < self._cursor.segment:
+            self._remove(self._segments[0])
+
+    def _remove(self, segment: Segment) -> None:
+        self._segments.remove(segment)
+        self.bytes -= segment.size
+        if self._reading is not None and self._reading[0] == segment.number:
+            os.close(self._reading[1])
+            self._reading = None
+        with suppress(OSError):
+            segment.path.unlink()
+
+    def _file(self, segment: Segment) -> int:
+        if self._reading is None or self._reading[0] != segment.number:
+            if self._reading is not None:
+                os.close(self._reading[1])
+                self._reading = None
+            self._reading = segment.number, os.open(segment.path, os.O_RDONLY)
+        return self._reading[1]
+
+
+def open_segment(path: Path) -> Segment:
+    """A segment that lies there. Raises SegmentError."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise SegmentError(f"it can't be read: {error.strerror}", foreign=True) from None
+    try:
+        return Segment(int(path.stem), path, os.fstat(file).st_size, spool_format.read_header(file))
+    except OSError as error:
+        raise SegmentError(f"it can't be read: {error.strerror}") from None
+    finally:
+        os.close(file)
+
+
+def look(directory: Path) -> Iterator[tuple[Path, Found | None, int, str]]:
+    """What lies in a spool and is not delivered, without taking it: (segment, record, damaged bytes
+    before it, what is wrong with the segment as a whole). Without a record: the segment's end."""
+    cursor = _read_cursor(directory)
+    for path in _paths(directory):
+        try:
+            segment = open_segment(path)
+        except SegmentError as error:
+            yield path, None, 0, str(error)
+            continue
+        if segment.number < cursor.segment:
+            continue
+        begin = at = max(START, cursor.offset) if segment.number == cursor.segment else START
+        try:
+            for found in segment.records(begin):
+                yield path, found, found.at - at, ""
+                at = found.next
+        except FileNotFoundError:
+            continue  # an agent was just done with it
+        yield path, None, max(0, segment.size - at), ""
+
+
+def contents(directory: Path) -> Contents:
+    """What lies in a spool, looked through whole."""
+    told = Contents()
+    for path, found, damaged, wrong in look(directory):
+        if found is not None:
+            told.add(found.parcel)
+            told.bytes += found.next - found.at
+        if damaged:
+            told.damaged[path.name] = told.damaged.get(path.name, 0) + damaged
+        if wrong:
+            told.unreadable[path.name] = wrong
+    if (directory / "damaged").exists():
+        told.unreadable["damaged"] = "set aside by an agent: its header could not be read"
+    return told
+
+
+def _paths(directory: Path) -> list[Path]:
+    return sorted(p for p in directory.glob(f"*{_SUFFIX}") if p.stem.isdecimal())
+
+
+def _read_cursor(directory: Path) -> Position:
+    try:
+        segment, offset, check = json.loads((directory / "cursor").read_bytes())
+        if check == _check(Position(segment, offset)):
+            return Position(segment, offset)
+    except (OSError, ValueError, TypeError):
+        pass
+    return Position(0, START)  # from the beginning: repeats are known downstream
+
+
+def _check(position: Position) -> int:
+    """What is before the cursor is removed: it is believed only whole."""
+    return zlib.crc32(b"%d/%d" % position)
+
+
+def _take(directory: Path) -> int:
+    """Lock the directory, and make it if it isn't there."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        text = f"agent: spool_directory: {directory} can't be used: {error.strerror}; give the "
+        raise OutputError(text + "right to write there, or name another folder") from None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = os.pread(file, 20, 0).decode(errors="replace").strip() or "unknown"
+        os.close(file)
+        text = f"agent: spool_directory: {directory} is used by process {owner}; end it, or give "
+        raise OutputError(text + "each agent a folder of its own") from None
+    with suppress(OSError):  # a full disk: it is for people only
+        os.ftruncate(file, 0)
+        os.pwrite(file, b"%d\n" % os.getpid(), 0)
+    return file

@@ -1,0 +1,355 @@
+"""The outbox with a spool: what the broker does not confirm in time goes to disk.
+
+A parcel goes to the broker at once, and stays in memory until it is confirmed. What is not after
+`seconds` is written to the spool, though it is still being tried; and while it is, its partition
+counts as stuck: other parcels for it go to the spool alone. With the confirmation fresh parcels go
+to the broker directly again, and beside them the spool is drained, oldest first, in a window that
+grows while confirmations come soon and shrinks when they don't. So memory is flat while the broker
+is away, a crash loses what `seconds` brought at most, and fresh frames never stand behind old ones.
+A parcel may be delivered twice: the same bytes, the same session and sequence.
+
+Status messages are not kept: the latest is what counts. Events stay in their order.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections import deque
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from itertools import takewhile
+from time import monotonic
+
+from capture_agent.outbox import Outbox, Parcel, Told
+from capture_agent.spool import Position, Spool, SpoolFull
+from datastalker.errors import BrokerError
+
+log = logging.getLogger("datastalker.agent")
+
+FULL = "spool_full"
+DAMAGED = "spool_damaged"
+
+_FINAL = frozenset(
+    ("msg_size_too_large", "invalid_record", "policy_violation", "unknown_partition")
+)
+"""A record that is refused so will never be taken."""
+_UNKNOWN = frozenset(
+    ("unknown_topic", "unknown_topic_or_part", "topic_exception", "topic_authorization_failed")
+)
+"""Likewise, where the topic isn't one that we were told to write to: an earlier configuration."""
+
+_NARROW, _WIDE = 1 << 16, 2 << 20
+_PARKED = 64  # records of partitions that are stuck, over which those of others are reached
+_PAUSE_SECONDS = 1.0
+_TURN_SECONDS = 0.01
+_SLICE_SECONDS = 0.2
+_SAY_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A parcel that Kafka's client has. `position`: where it lies on disk too."""
+
+    parcel: Parcel
+    since: float
+    position: Position | None
+    drained: bool
+
+
+class SpoolOutbox:
+    """An Outbox: a KafkaOutbox (or another) with a spool beside it."""
+
+    full = FULL
+
+    def __init__(
+        self,
+        kafka: Outbox,
+        spool: Spool,
+        session: str,
+        seconds: float,
+        *,
+        drop_oldest: bool,
+        topics: Container[str],
+    ) -> None:
+        """`session`: whose parcels are ours; those of others were left by an earlier run.
+        `drop_oldest`: at the cap, where the source can't wait. `topics`: those of now."""
+        self.told: Told = lambda parcel, reason: None
+        self.patient = False
+        """Nothing is dropped at the cap: who offers waits."""
+        self.spooled = 0
+        """Frames of ours that are on disk and not delivered."""
+        self.earlier_published = 0
+        self.earlier_dropped = 0
+        """Frames of earlier runs."""
+        self.confirmed = monotonic()
+        """When the broker last confirmed anything."""
+        self.draining = True
+        self._kafka, self._spool, self._session = kafka, spool, session
+        self._seconds, self._drop_oldest, self._topics = seconds, drop_oldest, topics
+        self._is_open: Callable[[], bool] = lambda: True
+        self._closed: Callable[[], BrokerError | None] = lambda: None
+        self._ended: Callable[[], None] = lambda: None
+        kafka.told = self._told
+        self._flights: dict[int, _Flight] = {}
+        self._young: dict[int, _Flight] = {}
+        """Those that are not on disk, oldest first."""
+        self._again: deque[tuple[Position, Parcel]] = deque()
+        self._stuck: set[tuple[str, int]] = set()
+        self._old_bytes = 0
+        self._window = _NARROW
+        self._pause = 0.0
+        self._synced = monotonic()
+        self._said = self._failed = -_SAY_SECONDS
+
+    def wait_for(
+        self,
+        is_open: Callable[[], bool],
+        closed: Callable[[], BrokerError | None],
+        ended: Callable[[], None],
+    ) -> None:
+        """Give the broker nothing until it `is_open`: looked at, and as needed. `closed` says why
+        not yet; `ended` is called at the end."""
+        self._is_open, self._closed, self._ended = is_open, closed, ended
+
+    @property
+    def waiting(self) -> int:
+        """In memory, though perhaps on disk too."""
+        return self._kafka.waiting
+
+    @property
+    def batches(self) -> int:
+        """On disk and not delivered, those of earlier runs included."""
+        return self._spool.batches
+
+    @property
+    def bytes(self) -> int:
+        return self._spool.bytes
+
+    def offer(self, parcel: Parcel) -> bool:
+        if parcel.kind == "status":
+            return self._kafka.offer(parcel)
+        direct = self._is_open() and (parcel.topic, parcel.partition) not in self._stuck
+        if direct and parcel.kind == "event" and self._spool.counts["event"]:
+            direct = False
+        if direct and self._send(parcel, None, drained=False):
+            return True
+        try:
+            self._write(parcel, ahead=False)
+        except SpoolFull:
+            return False
+        except OSError:
+            return self._send(parcel, None, drained=False)  # memory is what is left
+        return True
+
+    def serve(self, seconds: float = 0) -> None:
+        self._kafka.serve(seconds)
+        now = monotonic()
+        self._look(now)
+        if self.draining and self._is_open():
+            self._drain(now)
+        if now - self._synced >= self._seconds:
+            self._synced = now
+            self.sync()
+        if self.spooled and not self._spool.batches:
+            lost, self.spooled = self.spooled, 0
+            self.told(Parcel("", 0, b"", "frames", lost), DAMAGED)
+
+    def sync(self) -> None:
+        """Make what is on disk last."""
+        try:
+            self._spool.sync()
+        except OSError as error:
+            self._fail(error)
+
+    def finish(self, seconds: float, *, drain: bool) -> None:
+        """Nothing more is offered: wait until the broker has what it can get. Ends where it confirms
+        nothing for so long; without `drain` what is on disk is left there at once."""
+        self.draining = self.draining and drain
+        begin = monotonic()
+        while self._kafka.waiting or (self.draining and self._spool.batches):
+            self.serve(_SLICE_SECONDS)
+            since = max(begin, self.confirmed) if drain else begin
+            if monotonic() - since > max(seconds, 2 * self._seconds):
+                break
+        if self._spool.batches:
+            text = "%d batches wait in %s: the next start, or `stalk spool drain`, delivers them"
+            log.warning(text, self._spool.batches, self._spool.directory)
+
+    def drop(self) -> None:
+        """Put on disk what is only in memory; what finds no room there is given up."""
+        self.draining = False
+        for flight in list(self._young.values()):
+            if not self._keep(flight):
+                break
+        if self._kafka.waiting:
+            self._kafka.drop()
+        self.sync()
+
+    def close(self) -> None:
+        self._ended()
+        try:
+            self._spool.close()
+        except OSError as error:
+            self._fail(error)
+
+    def trouble(self) -> BrokerError | None:
+        return self._closed() or self._kafka.trouble()
+
+    def _send(self, parcel: Parcel, position: Position | None, *, drained: bool) -> bool:
+        flight = _Flight(parcel, monotonic(), position, drained)
+        self._flights[id(parcel)] = flight
+        if position is None:
+            self._young[id(parcel)] = flight
+        if drained:
+            self._old_bytes += len(parcel.value)
+        taken = False
+        try:
+            taken = self._kafka.offer(parcel)
+        finally:
+            if not taken:
+                self._land(parcel)
+        return taken
+
+    def _land(self, parcel: Parcel) -> _Flight | None:
+        flight = self._flights.pop(id(parcel), None)
+        self._young.pop(id(parcel), None)
+        if flight is not None and flight.drained:
+            self._old_bytes -= len(parcel.value)
+        return flight
+
+    def _told(self, parcel: Parcel, reason: str | None) -> None:
+        """Of the client: what became of a parcel."""
+        flight = self._land(parcel)
+        if flight is None:  # a status
+            self.told(parcel, reason)
+        elif reason is None or self._is_final(parcel, reason):
+            if reason is None:
+                self._confirm(flight)
+            if flight.position is not None:
+                self._spool.done(flight.position, parcel)
+            self._tell(parcel, reason, on_disk=flight.position is not None)
+        else:
+            self._pause, self._window = monotonic() + _PAUSE_SECONDS, _NARROW
+            if flight.position is not None:
+                self._again.append((flight.position, parcel))
+                return
+            try:
+                self._write(parcel, ahead=False)
+            except (OSError, SpoolFull):
+                self._tell(parcel, reason, on_disk=False)
+
+    def _is_final(self, parcel: Parcel, reason: str) -> bool:
+        return reason in _FINAL or (reason in _UNKNOWN and parcel.topic not in self._topics)
+
+    def _confirm(self, flight: _Flight) -> None:
+        self.confirmed = now = monotonic()
+        took = now - flight.since
+        if flight.drained:
+            if took < self._seconds / 4:
+                self._window = min(_WIDE, self._window + len(flight.parcel.value))
+            elif took > self._seconds / 2:
+                self._window = max(_NARROW, self._window // 2)
+
+    def _look(self, now: float) -> None:
+        """Write what waits for too long, and note what is stuck."""
+        overdue = takewhile(lambda f: now - f.since > self._seconds, self._flights.values())
+        was, self._stuck = self._stuck, {(f.parcel.topic, f.parcel.partition) for f in overdue}
+        if self._stuck:
+            for flight in list(self._young.values()):
+                place = flight.parcel.topic, flight.parcel.partition
+                if place in self._stuck and not self._keep(flight):
+                    break
+        if self._stuck and not was and now - self._said >= _SAY_SECONDS:
+            self._said = now
+            trouble = self.trouble()
+            log.warning(
+                "the broker has not confirmed within %g s; batches go to %s%s",
+                self._seconds,
+                self._spool.directory,
+                f": {trouble}" if trouble else "",
+            )
+
+    def _keep(self, flight: _Flight) -> bool:
+        """Write a parcel that is with the client."""
+        try:
+            flight.position = self._write(flight.parcel, ahead=True)
+        except (OSError, SpoolFull):
+            return False
+        self._young.pop(id(flight.parcel), None)
+        return True
+
+    def _drain(self, now: float) -> None:
+        """Hand on the oldest of what is on disk, so much that the client always has some."""
+        parked: list[tuple[Position, Parcel]] = []
+        while (
+            self._old_bytes < self._window
+            and self._pause <= now
+            and monotonic() - now < _TURN_SECONDS
+        ):
+            if self._again:
+                item = self._again.popleft()
+            elif len(parked) < _PARKED and (given := self._spool.next()) is not None:
+                item = given
+            else:
+                break
+            position, parcel = item
+            if (parcel.topic, parcel.partition) in self._stuck:
+                parked.append(item)
+            elif not self._send(parcel, position, drained=True):
+                parked.append(item)
+                break
+        self._again.extendleft(reversed(parked))
+
+    def _write(self, parcel: Parcel, *, ahead: bool) -> Position:
+        """Raises SpoolFull, OSError."""
+        while True:
+            try:
+                position = self._spool.append(parcel, ahead=ahead)
+                break
+            except SpoolFull:
+                if not self._make_room():
+                    raise
+            except OSError as error:
+                self._fail(error)
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._make_room():
+                    raise
+        if parcel.session == self._session:
+            self.spooled += parcel.frames
+        return position
+
+    def _make_room(self) -> bool:
+        if not self._drop_oldest or self.patient or not self._spool.batches:
+            return False
+        lost = dict(self._spool.drop_oldest())
+        for flight in self._flights.values():
+            if flight.position in lost:
+                parcel = lost.pop(flight.position)
+                flight.position = None  # it is in memory still, and may be delivered
+                self._young[id(flight.parcel)] = flight
+                if parcel.session == self._session:
+                    self.spooled -= parcel.frames
+        self._again = deque(item for item in self._again if item[0] not in lost)
+        for parcel in lost.values():
+            self._tell(parcel, FULL, on_disk=True)
+        return True
+
+    def _tell(self, parcel: Parcel, reason: str | None, *, on_disk: bool) -> None:
+        if parcel.session == self._session:
+            if on_disk:
+                self.spooled -= parcel.frames
+            self.told(parcel, reason)
+        elif reason is None:
+            self.earlier_published += parcel.frames
+        else:
+            self.earlier_dropped += parcel.frames
+
+    def _fail(self, error: OSError) -> None:
+        now = monotonic()
+        if now - self._failed >= _SAY_SECONDS:
+            self._failed = now
+            log.error(
+                "the spool %s can't be written: %s; batches wait in memory (queue_mb)",
+                self._spool.directory,
+                error.strerror,
+            )
