@@ -254,8 +254,10 @@ class Agent:
     def _await_delivery(self) -> None:
         begin, said = monotonic(), False
         if self._spool is not None:
-            stopped = self._source.live or self.pipeline.stop_reason is not None
-            self._spool.finish(_LAST_WORD_SECONDS, drain=not stopped)
+            self._spool.finish(
+                self._settings["delivery_timeout_seconds"],
+                is_over=lambda: self._source.live or self.pipeline.stop_reason is not None,
+            )
             return
         while self._outbox.waiting and self.publisher.lost != TIMED_OUT:
             self._outbox.serve(_SLICE_SECONDS)

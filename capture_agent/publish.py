@@ -63,8 +63,9 @@ class Publisher:
     """Sends messages to the topics of a cut, and counts what became of their frames.
 
     `arrived` = `published` + what `dropped` counts by reason + `waiting` + what is on disk, always.
-    `events` counts those delivered, `events_dropped` those that never will be. `patient`: `write` waits for room,
-    and what can't be delivered raises OutputError; else what finds no room is dropped.
+    `events` counts those delivered, `events_dropped` those that never will be. `patient`: `write`
+    waits for room, and what can't be delivered raises OutputError; else what finds no room is
+    dropped.
     """
 
     def __init__(

@@ -44,6 +44,8 @@ _PARKED = 64  # records of partitions that are stuck, over which those of others
 _PAUSE_SECONDS = 1.0
 _TURN_SECONDS = 0.01
 _SLICE_SECONDS = 0.2
+_OVER_SECONDS = 5.0
+_HINT_SECONDS = 2.0
 _SAY_SECONDS = 60.0
 
 
@@ -99,7 +101,7 @@ class SpoolOutbox:
         self._old_bytes = 0
         self._window = _NARROW
         self._pause = 0.0
-        self._synced = monotonic()
+        self._synced = self._served = monotonic()
         self._said = self._failed = -_SAY_SECONDS
 
     def wait_for(
@@ -144,7 +146,7 @@ class SpoolOutbox:
 
     def serve(self, seconds: float = 0) -> None:
         self._kafka.serve(seconds)
-        now = monotonic()
+        self._served = now = monotonic()
         self._look(now)
         if self.draining and self._is_open():
             self._drain(now)
@@ -162,16 +164,21 @@ class SpoolOutbox:
         except OSError as error:
             self._fail(error)
 
-    def finish(self, seconds: float, *, drain: bool) -> None:
+    def finish(self, seconds: float, *, is_over: Callable[[], bool]) -> None:
         """Nothing more is offered: wait until the broker has what it can get. Ends where it confirms
-        nothing for so long; without `drain` what is on disk is left there at once."""
-        self.draining = self.draining and drain
-        begin = monotonic()
-        while self._kafka.waiting or (self.draining and self._spool.batches):
+        nothing for so long. Once `is_over`, what is on disk is left there."""
+        begin, said = monotonic(), False
+        while self._kafka.waiting or (self._spool.batches and not is_over()):
+            if is_over() and self.draining:
+                self.draining, begin = False, monotonic()
             self.serve(_SLICE_SECONDS)
-            since = max(begin, self.confirmed) if drain else begin
-            if monotonic() - since > max(seconds, 2 * self._seconds):
+            now = monotonic()
+            if now - max(begin, self.confirmed) > (seconds if self.draining else _OVER_SECONDS):
                 break
+            if not said and self.draining and now - begin > _HINT_SECONDS:
+                said = True
+                text = "%d batches are on their way to the broker; Ctrl-C leaves them in %s"
+                log.warning(text, self._spool.batches, self._spool.directory)
         if self._spool.batches:
             text = "%d batches wait in %s: the next start, or `stalk spool drain`, delivers them"
             log.warning(text, self._spool.batches, self._spool.directory)
@@ -243,9 +250,9 @@ class SpoolOutbox:
         return reason in _FINAL or (reason in _UNKNOWN and parcel.topic not in self._topics)
 
     def _confirm(self, flight: _Flight) -> None:
-        self.confirmed = now = monotonic()
-        took = now - flight.since
+        self.confirmed = monotonic()
         if flight.drained:
+            took = self._served - flight.since  # at least: nobody looked since
             if took < self._seconds / 4:
                 self._window = min(_WIDE, self._window + len(flight.parcel.value))
             elif took > self._seconds / 2:

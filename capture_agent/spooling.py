@@ -15,7 +15,8 @@ from capture_agent.spool import Spool
 from capture_agent.spool_outbox import SpoolOutbox
 from datastalker.broker import SECONDS, connect
 from datastalker.config import Config
-from datastalker.errors import BrokerError, RegistryError
+from datastalker.errors import BrokerError, OutputError, RegistryError
+from datastalker.segments import segments, sensors_topic
 from datastalker.topics import SENSOR, TopicPlan
 from datastalker.wire import Framing, framing_of, schema_name
 from datastalker.wire.framing import Writer, canonical, fingerprint
@@ -93,6 +94,29 @@ def spool_outbox(
     if gate is not None:
         outbox.wait_for(gate.is_open, gate.closed, gate.end)
     return outbox
+
+
+def drain(config: Config, directory: Path) -> tuple[int, int]:
+    """Send what a spool holds. Gives the frames that were sent, and those that were refused.
+
+    Raises BrokerError, and OutputError where the broker does not take it or an agent has it.
+    """
+    spool = Spool(directory, int(config.agent["spool_mb"] * (1 << 20)))
+    plans = [*segments(config)[0].target.values(), sensors_topic(config)]
+    wanted = list({plan.name: plan for plan in plans}.values())
+    with connect(config) as broker:
+        broker.require(wanted)
+    kafka = kafka_outbox(config, "spool")
+    outbox = spool_outbox(config, kafka, spool, "", (plan.name for plan in wanted))
+    outbox.finish(config.agent["delivery_timeout_seconds"], is_over=lambda: False)
+    left, trouble = spool.batches, outbox.trouble()
+    outbox.drop()
+    outbox.close()
+    if left:
+        text = f"{left:,} batches stay in {directory}: the broker took none for "
+        text += f"{config.agent['delivery_timeout_seconds']:g} s (agent: delivery_timeout_seconds)"
+        raise OutputError(text + (f"; {trouble}" if trouble else ""))
+    return outbox.earlier_published, outbox.earlier_dropped
 
 
 def spool_directory(config: Config) -> Path | None:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "capture": ("capture:capture_command", "Capture, and publish to Kafka: a sensor node."),
     "check": ("check:check_command", "Check a configuration: every mistake at once."),
     "sink": ("sink:sink_command", "Store what comes over Kafka: one sink as its own process."),
+    "spool": ("spool:spool_command", "See and send what an agent keeps on disk."),
     "dlq": ("dlq:dlq_command", "See and settle dead letters: what nobody could handle."),
     "elasticsearch": (
         "elasticsearch:elasticsearch_command",
@@ -95,6 +96,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
         "sink": {"path": config},
         "elasticsearch": {"setup": {"path": config}},
         "dlq": {name: {"path": config} for name in ("ls", "show", "retry", "drop")},
+        "spool": {name: {"path": config} for name in ("check", "show", "drain")},
         "topics": {"plan": {"path": config}, "apply": {"path": config}},
     }
     if ctx.get_parameter_source("config") is click.core.ParameterSource.COMMANDLINE:

@@ -101,10 +101,11 @@ def test_who_delivers_a_record_otherwise_does_not_get_it_from_the_spool(tmp_path
 def test_at_the_cap_it_takes_no_more_and_the_oldest_segment_can_be_dropped(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 2 * MB)
     number = 0
+    while spool.bytes < 2 * MB - 1200:
+        spool.append(parcel(number))
+        number += 1
     with pytest.raises(SpoolFull):
-        while True:
-            spool.append(parcel(number))
-            number += 1
+        spool.append(parcel(number))
 
     assert spool.bytes <= 2 * MB
     assert sum(p.stat().st_size for p in tmp_path.glob("*.spool")) == spool.bytes
@@ -242,7 +243,7 @@ def test_a_second_process_is_told_who_has_it(tmp_path: Path) -> None:
 def test_a_folder_that_can_t_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(OutputError, match="spool_directory: .*file/spool can't be used: Not a dir"):
+    with pytest.raises(OutputError, match=r"spool_directory: .*file/spool can't be used: Not a"):
         Spool(tmp_path / "file" / "spool", MB)
 
 

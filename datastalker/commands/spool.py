@@ -1,0 +1,128 @@
+"""`stalk spool`: what an agent keeps on disk until the broker has it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from datastalker.commands.running import load
+from datastalker.commands.tables import table
+from datastalker.config import Config
+from datastalker.errors import ConfigError, DataStalkerError, Problem
+
+_config = click.option(
+    "-c",
+    "--config",
+    "path",
+    default="config.yaml",
+    show_default=True,
+    help="The configuration file.",
+)
+
+
+def _spool(path: str) -> tuple[Config, Path]:
+    from capture_agent.spooling import spool_directory
+
+    config = load(path)
+    directory = spool_directory(config)
+    if directory is None:
+        text = "there is no spool; give it a folder, agent: {spool_directory: DIRECTORY}"
+        raise ConfigError([Problem(path, 0, 0, text)])
+    return config, directory
+
+
+@click.group("spool")
+def spool_command() -> None:
+    """See and send what an agent keeps on disk until the broker has it."""
+
+
+@spool_command.command("check")
+@_config
+@click.pass_context
+def check_command(ctx: click.Context, path: str) -> None:
+    """Read the whole spool: what waits in it, since when, and what is damaged.
+
+    Changes nothing, and works beside a running agent. Exit code 1: something is damaged.
+    """
+    from capture_agent.spool import contents
+
+    _, directory = _spool(path)
+    told = contents(directory)
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(told.batches.items()))
+    click.echo(
+        f"{directory}: {told.batches.total():,} batches wait" + (f" ({kinds})" * bool(kinds))
+    )
+    if told.batches:
+        span = f"{_time(told.first)} to {_time(told.last)} UTC"
+        click.echo(f"{told.frames:,} frames, {told.bytes:,} bytes, made {span}")
+    for name, count in told.damaged.items():
+        click.echo(f"{name}: {count:,} bytes are no whole record; they are left out")
+    for name, why in told.unreadable.items():
+        click.echo(f"{name}: {why}; none of its records are sent")
+    if told.damaged or told.unreadable:
+        ctx.exit(1)
+
+
+@spool_command.command("show")
+@click.option("-n", "--records", default=50, show_default=True, help="So many at most; 0: all.")
+@_config
+def show_command(records: int, path: str) -> None:
+    """List what waits, oldest first: where to, session and sequence, frames, age."""
+    from capture_agent.spool import look
+
+    _, directory = _spool(path)
+    rows: list[list[Any]] = []
+    more = 0
+    now = time.time()
+    for segment, found, _, _ in look(directory):
+        if found is None:
+            continue
+        if records and len(rows) >= records:
+            more += 1
+            continue
+        parcel = found.parcel
+        rows.append(
+            [
+                f"{segment.stem}@{found.at}",
+                f"{parcel.topic}[{parcel.partition}]",
+                parcel.kind,
+                parcel.session,
+                parcel.sequence if parcel.sequence >= 0 else None,
+                parcel.frames,
+                len(parcel.value),
+                f"{max(0.0, now - parcel.time / 1e6):,.0f} s",
+            ]
+        )
+    header = ["record", "to", "kind", "session", "sequence", "frames", "bytes", "age"]
+    click.echo(table(header, rows) if rows else f"{directory} is empty")
+    if more:
+        click.echo(f"and {more:,} more; -n 0 lists all")
+
+
+@spool_command.command("drain")
+@_config
+def drain_command(path: str) -> None:
+    """Send all that waits to the broker, now, without an agent.
+
+    Exit code 1: the broker isn't there or took nothing for `delivery_timeout_seconds`; what it
+    did not take stays.
+    """
+    config, directory = _spool(path)
+    try:
+        from capture_agent.spooling import drain
+    except ModuleNotFoundError as error:
+        raise DataStalkerError(
+            f"this needs a package that is not installed ({error.name}): "
+            "pip install 'datastalker[capture]'"
+        ) from error
+    frames, dropped = drain(config, directory)
+    said = f", {dropped:,} refused by the broker and dropped" if dropped else ""
+    click.echo(f"{frames:,} frames sent{said}; {directory} is empty")
+
+
+def _time(microseconds: int) -> str:
+    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,272 @@
+"""An agent's spool on a real broker that is away, slow, killed: everything arrives, once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capture_agent.spool import contents
+from infra.local import Kafka, Stack
+
+Make = Callable[..., Any]
+
+PIPE = {"pcap": {"path": "-"}}
+
+
+@pytest.fixture(scope="module")
+def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker to kill and to pause."""
+    stack = Stack(tmp_path_factory.mktemp("frail"), quick=True).end_with(os.getpid())
+    yield stack.kafka.start()
+    stack.stop(wipe=True)
+
+
+@pytest.fixture
+def away(frail: Kafka) -> Iterator[Callable[[], None]]:
+    """Takes the broker away, until the end of the test or `frail.start()`."""
+    yield frail.kill
+    frail.start()
+
+
+def spooled(node: Any) -> int:
+    """Frames in its spool, by what a look from outside sees."""
+    time.sleep(0.2)  # looking is work
+    return contents(Path(node.agent["spool_directory"])).frames
+
+
+def ready(node: Any, **agent: Any) -> Any:
+    folder = node.folder / "spool"
+    agent = {"linger_ms": 50, "spool_fsync_seconds": 0.3, "status_seconds": 0.5} | agent
+    return node.ready(spool_directory=str(folder), **agent)
+
+
+def size(node: Any) -> int:
+    """Bytes of its spool."""
+    return sum(path.stat().st_size for path in (node.folder / "spool").glob("*.spool"))
+
+
+def send(node: Any, data: bytes) -> subprocess.Popen[bytes]:
+    """An agent that hears so much, with its pipe open still."""
+    process = node.start(stdin=subprocess.PIPE, text=False)
+    process.stdin.write(data)
+    process.stdin.flush()
+    return process
+
+
+def ids(node: Any) -> list[str]:
+    """Of all frames in the topic, those of repeated batches once, as consumers see them."""
+    found: list[str] = []
+    for batches in node.batches().values():
+        seen = set()
+        for batch in batches:
+            if (batch.session, batch.sequence) not in seen:
+                seen.add((batch.session, batch.sequence))
+                found += [frame["id"] for frame in batch.messages]
+    return found
+
+
+def test_a_broker_that_is_away_at_the_start_and_comes_later_gets_everything(
+    frail: Kafka, away: Callable[[], None], make_node: Make
+) -> None:
+    node = ready(make_node(frail, 3000))
+    away()
+    process = node.start()
+    make_node.until(lambda: spooled(node) == len(node.embedded()), "all of it on disk")
+
+    frail.start()
+    said = make_node.end(process)
+
+    assert said.code == 0, said.text
+    assert "batches go to" in said.text
+    assert "connection refused" in said.text
+    assert said.balance["published"] == len(node.embedded())
+    assert node.published() == node.embedded()
+    assert not list((node.folder / "spool").glob("*.spool"))
+
+
+def test_what_the_broker_did_not_get_is_on_disk_at_the_end_and_sent_by_the_next_run(
+    frail: Kafka, away: Callable[[], None], make_node: Make
+) -> None:
+    node = ready(make_node(frail, 0, source=PIPE))
+    process = send(node, make_node.header() + make_node.air(100))
+    make_node.until(lambda: len(node.published()) == 93, "the first frames")
+    away()
+    process.stdin.write(make_node.air(2000, first=100))
+    process.stdin.close()
+    said = process.stderr.read().decode()
+
+    assert process.wait(60) == 0, said
+    assert "+ spooled 1,860" in said
+    assert "`stalk spool drain`" in said
+    assert spooled(node) == 1860
+    frail.start()
+    process = send(node, make_node.header())
+    make_node.until(lambda: len(node.published()) == 1953, "the rest")
+    process.stdin.close()
+    said = process.stderr.read().decode()
+    assert process.wait(60) == 0, said
+    assert set(Counter(ids(node)).values()) == {1}
+    assert len(ids(node)) == 1953
+    last = max(node.statuses(), key=lambda status: status["timestamp"])
+    assert last["earlier_published"] == 1860
+    assert last["captured"] == last["spool_batches"] == last["spool_bytes"] == 0
+
+
+def test_kill_9_loses_nothing_that_is_on_disk_and_everything_arrives_once(
+    frail: Kafka, away: Callable[[], None], make_node: Make
+) -> None:
+    """Ten minutes at 1,000 frames a second, as fast as they can be read; the agent is killed twice."""
+    node = ready(make_node(frail, 0, source=PIPE), linger_ms=250)
+    away()
+    for part in range(3):
+        data = make_node.air(200_000, step_us=1000, first=part * 200_000)
+        process = send(node, make_node.header() + data)
+        expected = (part + 1) * 186_000
+        make_node.until(lambda: spooled(node) == expected, "a part on disk")  # noqa: B023
+        if part < 2:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+    frail.start()
+    make_node.until(lambda: spooled(node) == 0, "all of it delivered")
+    process.stdin.close()
+    said = process.stderr.read().decode()
+
+    assert process.wait(60) == 0, said
+    assert "Traceback" not in said
+    found = ids(node)
+    assert len(found) == len(set(found)) == 558_000
+
+
+def test_fresh_frames_do_not_wait_for_the_spool(
+    frail: Kafka, away: Callable[[], None], make_node: Make
+) -> None:
+    node = ready(make_node(frail, 0, source=PIPE, partitions=1), batch_frames=5)
+    away()
+    process = send(node, make_node.header() + make_node.air(100_000))
+    make_node.until(lambda: spooled(node) == 93_000, "a backlog")
+    frail.start()
+    make_node.until(lambda: spooled(node) < 93_000, "the broker to be back")
+    process.stdin.write(make_node.air(5, first=100_000))
+    process.stdin.flush()
+    make_node.until(lambda: spooled(node) == 0, "the backlog to be delivered")
+    process.stdin.close()
+    process.wait(60)
+
+    (batches,) = node.batches().values()
+    numbers = [frame["frame_number"] for batch in batches for frame in batch.messages]
+    assert sorted(set(numbers)) == sorted(numbers)
+    assert len(numbers) == 93_005
+    assert numbers.index(100_001) < 92_000
+    rest = [number for number in numbers if number <= 100_000]
+    assert rest == sorted(rest)
+
+
+def test_at_the_cap_the_oldest_are_dropped_and_counted_to_the_frame(
+    frail: Kafka, away: Callable[[], None], make_node: Make
+) -> None:
+    node = ready(make_node(frail, 0, source=PIPE), spool_mb=2)
+    away()
+    process = send(node, make_node.header() + make_node.air(100_000))
+    make_node.until(lambda: spooled(node) > 10_000, "some on disk")
+    process.stdin.close()
+    said = process.stderr.read().decode()
+
+    assert process.wait(60) == 0
+    left = spooled(node)
+    assert f"+ spooled {left:,}" in said
+    assert f"spool_full {93_000 - left:,}" in said
+    assert 1_700_000 < size(node) < 2_100_000
+
+
+def test_a_capture_file_waits_at_the_cap_and_loses_nothing(
+    frail: Kafka, away: Callable[[], None], make_node: Make
+) -> None:
+    node = ready(make_node(frail, 100_000), spool_mb=2)
+    away()
+    process = node.start()
+    make_node.until(lambda: size(node) > 1_900_000, "a full spool")
+    frail.start()
+    said = make_node.end(process)
+
+    assert said.code == 0, said.text
+    assert said.balance["published"] == 93_000
+    assert len(ids(node)) == len(set(ids(node))) == 93_000
+
+
+def test_memory_is_flat_while_the_broker_is_away(
+    frail: Kafka, away: Callable[[], None], make_node: Make
+) -> None:
+    node = ready(make_node(frail, 0, source=PIPE), spool_mb=64)
+    process = send(node, make_node.header() + make_node.air(1000))
+    make_node.until(lambda: len(node.published()) == 930, "the first frames")
+    frail.pause()
+    try:
+        process.stdin.write(make_node.air(100_000, first=1000))
+        make_node.until(lambda: spooled(node) > 80_000, "some on disk")
+        before = resident(process)
+        process.stdin.write(make_node.air(400_000, first=101_000))
+        make_node.until(lambda: spooled(node) > 450_000, "more on disk")
+        grown = resident(process) - before
+    finally:
+        frail.resume()
+    process.stdin.close()
+    process.wait(90)
+
+    assert grown < 8_000  # kB; 400,000 frames are some 30 MB
+
+
+def resident(process: subprocess.Popen[Any]) -> int:
+    """Its memory, kB."""
+    text = Path(f"/proc/{process.pid}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0])
+
+
+def test_a_second_agent_on_the_same_folder_is_told_so(frail: Kafka, make_node: Make) -> None:
+    node = ready(make_node(frail, 0, source=PIPE))
+    first = send(node, make_node.header() + make_node.air(100))
+    make_node.until(lambda: len(node.published()) == 93, "the first")
+
+    second = make_node.end(node.start(stdin=subprocess.DEVNULL))
+
+    assert second.code == 1
+    assert f"is used by process {first.pid}; end it, or give each agent a folder" in second.text
+    assert "Traceback" not in second.text
+    first.stdin.close()
+    assert first.wait(30) == 0
+
+
+def test_topics_that_are_missing_when_the_broker_comes_are_said_and_waited_for(
+    frail: Kafka, away: Callable[[], None], make_node: Make
+) -> None:
+    from capture_agent import gate
+
+    node = make_node(frail, 300)
+    node.agent |= {"spool_directory": str(node.folder / "spool"), "spool_fsync_seconds": 0.3}
+    node.write()
+    away()
+    process = node.start()
+    make_node.until(lambda: spooled(node) == 279, "all of it on disk")
+    frail.start()
+    said = process.stderr.readline()
+    while "batches stay on disk until this is mended" not in said:
+        assert process.poll() is None
+        said = process.stderr.readline()
+
+    assert f"topic '{node.frames}' is missing" in said
+    assert gate._WRONG_SECONDS == 30
+    assert spooled(node) == 279
+    process.send_signal(signal.SIGTERM)
+    assert make_node.end(process).code == 0
+    node.ready()
+    process = node.start()
+    assert make_node.end(process).code == 0
+    assert len(set(ids(node))) == 279
