@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from capture_agent.clock import Clock
 from capture_agent.outbox import TIMED_OUT
 from capture_agent.publish import Publisher
 from capture_agent.spooling import framing_for, open_outbox
@@ -20,7 +21,7 @@ from datastalker.pipeline import Entry, Pipeline
 from datastalker.segments import segments, sensors_topic
 from datastalker.stage import Sink
 from datastalker.state import State
-from datastalker.topics import FRAME, SENSOR
+from datastalker.topics import ALERT, FRAME, SENSOR
 
 log = logging.getLogger("datastalker.agent")
 
@@ -28,6 +29,7 @@ _TURN_SECONDS = 0.02
 _SLICE_SECONDS = 0.2
 _LAST_WORD_SECONDS = 5.0
 _SAY_SECONDS = 2.0
+_SOON_SECONDS = 1.0  # until the first status, by which the clock is measured
 
 
 @dataclass(slots=True)
@@ -80,7 +82,9 @@ class Agent:
         self._source = self.pipeline.source
         self._sensors = sensors_topic(config)
         plans = [*segment.target.values(), self._sensors]
-        self._outbox, self._spool = open_outbox(config, self.session, plans)
+        self._clock, self._clock_off = Clock(), False
+        self.pipeline.mark = self._clock.mark
+        self._outbox, self._spool = open_outbox(config, self.session, plans, self._clock.sample)
         self.publisher = Publisher(
             segment.target,
             self._outbox,
@@ -97,6 +101,8 @@ class Agent:
         plan = segment.target.get(FRAME)
         self._round = self._settings["batch_frames"] * (plan.partitions if plan else 1)
         self._turned = self._beaten = self._reported = self._moved = monotonic()
+        self._reported -= max(0.0, self._settings["status_seconds"] - _SOON_SECONDS)
+        self._alerts = segment.target.get(ALERT)
         self._reports = 0
         self._now = 0
         self._beat = (0, 0)
@@ -109,6 +115,8 @@ class Agent:
         if now - self._turned < _TURN_SECONDS:
             return
         self._turned = now
+        if self._source.live:
+            self.publisher.offset_ms = self._clock.offset_ms
         self._be_patient(not self._source.live)
         if self._source.paced:
             self.publisher.linger(self._settings["linger_ms"] / 1000)
@@ -191,8 +199,8 @@ class Agent:
             spool_batches=self._spool.batches if self._spool else 0,
             spool_bytes=self._spool.bytes if self._spool else 0,
             queued_batches=self._outbox.waiting,
-            clock="not measured",
         )
+        self._say_clock(message)
         if self._spool is not None and self._spool.earlier_published:
             message["earlier_published"] = self._spool.earlier_published
         if self._spool is not None and self._spool.earlier_dropped:
@@ -206,6 +214,28 @@ class Agent:
         if self.pipeline.now:
             message["last_frame"] = self.pipeline.now
         return message
+
+    def _say_clock(self, status: Message) -> None:
+        """How far the clock is off; beyond a threshold it is an alert, once until it is right."""
+        found = self._clock.offset()
+        if found is None:
+            status["clock"] = "not measured"
+            return
+        limit = self._settings["clock_alert_seconds"]
+        off = abs(found.ms) - found.error_ms > limit * 1000
+        told = {"clock_offset_ms": found.ms, "clock_error_ms": found.error_ms}
+        status.update(told, clock="off" if off else "good")
+        if off and not self._clock_off:
+            which = "ahead of" if found.ms > 0 else "behind"
+            text = (
+                f"the clock of {self.sensor} is {abs(found.ms) / 1000:,.1f} s {which} the broker's"
+            )
+            log.warning("%s; set it, or run an NTP client (agent: clock_alert_seconds)", text)
+            if self._alerts is not None:
+                alert = Message(type=ALERT, timestamp=status["timestamp"], key=self.sensor)
+                alert.update(told, id=f"{status['id']}-clock", alert="clock_off", text=text)
+                self.publisher.event(alert, self._alerts)
+        self._clock_off = off
 
     def _report(self, state: str) -> None:
         self.publisher.event(self.status(state), self._sensors, "status")

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from capture_agent.clock import steady
 from datastalker.broker_faults import Faults
 from datastalker.errors import BrokerError, OutputError
 from datastalker.topics import client_settings
 
 GIVEN_UP = "not_delivered"
 """Of a parcel that still waited when the agent ended."""
+_BY_BROKER = 2  # confluent_kafka.TIMESTAMP_LOG_APPEND_TIME
 TIMED_OUT = "msg_timed_out"
 """Of one that was tried for as long as it may be; librdkafka's name."""
 
@@ -38,6 +40,10 @@ class Parcel:
     sequence: int = -1
     time: int = 0
 
+
+Stamped = Callable[[float, float, int], None]
+"""Of a status that has the broker's time: when it was sent by `clock.steady`, seconds until it was
+confirmed, and that time, in milliseconds."""
 
 Told = Callable[[Parcel, str | None], None]
 """What became of a parcel: None, it was delivered; else, in a word, why it never will be."""
@@ -91,6 +97,7 @@ class KafkaOutbox:
         from confluent_kafka import KafkaException, Producer
 
         self.told: Told = lambda parcel, reason: None
+        self.stamped: Stamped = lambda sent, took, written_ms: None
         self._kafka = kafka
         self._faults = Faults(kafka, file)
         self._fatal: Any = None
@@ -127,7 +134,7 @@ class KafkaOutbox:
                 parcel.value,
                 parcel.key,
                 parcel.partition,
-                partial(self._delivered, parcel),
+                partial(self._delivered, parcel, steady()),
             )
         except BufferError:
             return False
@@ -149,8 +156,12 @@ class KafkaOutbox:
     def trouble(self) -> BrokerError | None:
         return self._faults.explain(0) if self._faults.heard else None
 
-    def _delivered(self, parcel: Parcel, error: Any, message: Any) -> None:
+    def _delivered(self, parcel: Parcel, sent: float, error: Any, message: Any) -> None:
         self._waiting -= 1
+        if error is None and parcel.kind == "status":
+            kind, written_ms = message.timestamp()
+            if kind == _BY_BROKER:
+                self.stamped(sent, message.latency() or 0.0, written_ms)
         if error is None and self._faults.heard:
             self._faults.forget()  # it is back
         self.told(parcel, None if error is None else _word(error))

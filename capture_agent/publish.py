@@ -10,6 +10,7 @@ from operator import itemgetter
 from typing import Any
 
 from capture_agent.outbox import GIVEN_UP, Outbox, Parcel
+from datastalker.clock import WRONG, any_wrong
 from datastalker.errors import OutputError, WireError
 from datastalker.message import Message
 from datastalker.topics import (
@@ -84,6 +85,9 @@ class Publisher:
         self.arrived = self.published = self.events = self.batches = 0
         self.dropped: Counter[str] = Counter()
         self.events_dropped: Counter[str] = Counter()
+        self.offset_ms: Callable[[], float | None] = lambda: None
+        """How far the clock that frames have their time from is ahead; None: nobody knows."""
+        self._now = 0
         self.lost: str | None = None
         """Why the first parcel that could not be delivered could not."""
         self._topics, self._outbox, self._framing = topics, outbox, framing
@@ -215,16 +219,27 @@ class Publisher:
             self._cut(lane, frames[:half])
             self._cut(lane, frames[half:])
             return
+        if any_wrong(frames):
+            frames = [frame for frame in frames if WRONG not in frame] or [
+                Message(timestamp=self._now)
+            ]
         try:
             now = max(map(_TIMESTAMP, frames))
         except TypeError:  # a source of one's own may have frames without a time
             now = max(frame["timestamp"] or 0 for frame in frames)
+        self._now = max(now, self._now)
         self._encode(lane, written, now)
 
     def _encode(self, lane: Lane, written: list[bytes], now: int) -> None:
         assert self._plan is not None
         sent_at, sequence = time.time_ns() // 1000, lane.sequence
-        value = self._encoder.batch(written, sequence=sequence, sent_at=sent_at, now=now)
+        value = self._encoder.batch(
+            written,
+            sequence=sequence,
+            sent_at=sent_at,
+            now=now,
+            clock_offset_ms=self.offset_ms(),
+        )
         lane.sequence += 1
         kind = "frames" if written else "heartbeat"
         name, session = self._plan.name, self._session

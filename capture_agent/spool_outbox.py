@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 from itertools import takewhile
@@ -40,6 +40,9 @@ _UNKNOWN = frozenset(
 """Likewise, where the topic isn't one that we were told to write to: an earlier configuration."""
 
 _NARROW, _WIDE = 1 << 16, 2 << 20
+_RUNS = 32
+"""A consumer knows what it has seen of a session by 64 intervals. A link that comes and goes cuts the
+sequences into many; from so many on all goes through the spool, in order, until it is empty."""
 _PARKED = 64  # records of partitions that are stuck, over which those of others are reached
 _PAUSE_SECONDS = 1.0
 _TURN_SECONDS = 0.01
@@ -98,6 +101,9 @@ class SpoolOutbox:
         """Those that are not on disk, oldest first."""
         self._again: deque[tuple[Position, Parcel]] = deque()
         self._stuck: set[tuple[str, int]] = set()
+        self._runs: Counter[tuple[str, int]] = Counter()
+        """How many runs of sequences are on disk, by partition, since the spool was last empty."""
+        self._last: dict[tuple[str, int], int] = {}
         self._old_bytes = 0
         self._window = _NARROW
         self._pause = 0.0
@@ -131,7 +137,8 @@ class SpoolOutbox:
     def offer(self, parcel: Parcel) -> bool:
         if parcel.kind == "status":
             return self._kafka.offer(parcel)
-        direct = self._is_open() and (parcel.topic, parcel.partition) not in self._stuck
+        place = parcel.topic, parcel.partition
+        direct = self._is_open() and place not in self._stuck and self._runs[place] < _RUNS
         if direct and parcel.kind == "event" and self._spool.counts["event"]:
             direct = False
         if direct and self._send(parcel, None, drained=False):
@@ -153,6 +160,9 @@ class SpoolOutbox:
         if now - self._synced >= self._seconds:
             self._synced = now
             self.sync()
+        if not self._spool.batches and self._runs:
+            self._runs.clear()
+            self._last.clear()
         if self.spooled and not self._spool.batches:
             lost, self.spooled = self.spooled, 0
             self.told(Parcel("", 0, b"", "frames", lost), DAMAGED)
@@ -323,6 +333,11 @@ class SpoolOutbox:
                     raise
         if parcel.session == self._session:
             self.spooled += parcel.frames
+        if parcel.sequence >= 0:
+            place = parcel.topic, parcel.partition
+            if self._last.get(place) != parcel.sequence - 1:
+                self._runs[place] += 1
+            self._last[place] = parcel.sequence
         return position
 
     def _make_room(self) -> bool:

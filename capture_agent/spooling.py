@@ -10,7 +10,7 @@ from pathlib import Path
 
 import schemas
 from capture_agent.gate import Gate
-from capture_agent.outbox import KafkaOutbox, Outbox
+from capture_agent.outbox import KafkaOutbox, Outbox, Stamped
 from capture_agent.spool import Spool
 from capture_agent.spool_outbox import SpoolOutbox
 from datastalker.broker import SECONDS, connect
@@ -28,7 +28,7 @@ _START_SECONDS = 3.0
 
 
 def open_outbox(
-    config: Config, session: str, plans: Iterable[TopicPlan]
+    config: Config, session: str, plans: Iterable[TopicPlan], stamped: Stamped
 ) -> tuple[Outbox, SpoolOutbox | None]:
     """The outbox, and the same again if it has a spool.
 
@@ -44,7 +44,9 @@ def open_outbox(
     directory = spool_directory(config)
     if directory is None:
         check()
-        return kafka_outbox(config, "agent"), None
+        kafka = kafka_outbox(config, "agent")
+        kafka.stamped = stamped
+        return kafka, None
     spool = Spool(directory, int(config.agent["spool_mb"] * (1 << 20)))
     if spool.batches:
         log.info("%d batches of an earlier run wait in %s", spool.batches, directory)
@@ -57,6 +59,7 @@ def open_outbox(
         log.warning("batches go to %s until the broker is there: %s", directory, error)
         gate = Gate(check, error)
     kafka = kafka_outbox(config, "agent")
+    kafka.stamped = stamped
     outbox = spool_outbox(config, kafka, spool, session, (plan.name for plan in wanted), gate)
     return outbox, outbox
 

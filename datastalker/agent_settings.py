@@ -32,6 +32,9 @@ class AgentSettings:
         minimum=0.1,
         maximum=2000,
     )
+    clock_alert_seconds: float = option(
+        5, "an alert if the clock is farther from the broker's than that", minimum=0.1
+    )
     spool_directory: str | None = option(
         None,
         "a folder of this agent's own: batches that the broker does not confirm in time wait there, "

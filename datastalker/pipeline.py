@@ -17,9 +17,10 @@ from operator import itemgetter
 from time import perf_counter
 
 from datastalker import catalog, patience
+from datastalker.clock import WRONG, any_wrong, mark_impossible
 from datastalker.errors import DataStalkerError, InputError, OutputError, StopPipeline
 from datastalker.message import Message
-from datastalker.stage import AnyComponent, Sink, SourceStage, Stage, register
+from datastalker.stage import AnyComponent, Component, Sink, SourceStage, Stage, register
 from datastalker.stats import StageStats, Stats
 from datastalker.text import printable
 
@@ -50,6 +51,9 @@ class Entry:
         )
         self.ticks = getattr(kind, "tick", Stage.tick) is not Stage.tick
         self.delay: int = getattr(component, "delay", 0)
+        by_key = getattr(kind, "state_key", Component.state_key) != Component.state_key
+        self.by_time = isinstance(component, Stage) and (self.ticks or by_key)
+        """It goes by the time of messages: those whose time is wrong pass by."""
 
 
 class Pipeline:
@@ -66,6 +70,8 @@ class Pipeline:
         self.stats = stats or Stats()
         self.source_stats = StageStats(source.name if source else "")
         self.now = self._before = 0
+        self.mark: Callable[[list[Message]], None] = mark_impossible
+        """Marks messages of a live source whose time is wrong."""
         self.stop_reason: str | None = None
         self.on_failure: Callable[[str, Exception, list[Message]], None] | None = None
         """Called with a stage's name, what it raised and the messages that were lost by it."""
@@ -103,6 +109,8 @@ class Pipeline:
             with closing(self._batches(self.source)) as batches:
                 for batch in batches:
                     if batch:
+                        if self.source.live:
+                            self.mark(batch)
                         self.feed(batch)
                         self.source.commit()
                     if on_batch is not None:
@@ -146,6 +154,10 @@ class Pipeline:
         and shown once; a sink's goes to the caller. `now`: what time it is, if not the greatest
         timestamp in the batch (those of a sensor whose clock is wrong don't count).
         """
+        if any_wrong(batch):
+            wrong = [message for message in batch if WRONG in message]
+            right = [message for message in batch if WRONG not in message]
+            return self._through(0, wrong, timeless=True) + self.feed(right, now=now)
         if now is not None:
             self._before, self.now = self.now, max(self.now, now)
             return self._through(0, batch, ticking=True)
@@ -205,12 +217,20 @@ class Pipeline:
         return {name: count for name, count in found.items() if count}
 
     def _through(
-        self, start: int, messages: list[Message], *, ticking: bool = False
+        self,
+        start: int,
+        messages: list[Message],
+        *,
+        ticking: bool = False,
+        timeless: bool = False,
     ) -> list[Message]:
         delay = 0
         for entry in self.entries[start:]:
             if not messages and not ticking:
                 return messages
+            if timeless and entry.by_time:
+                entry.stats.skipped += len(messages)
+                continue
             stats, began = entry.stats, perf_counter()
             passed = stats.skipped
             received = len(messages)

@@ -58,8 +58,9 @@ def segments(config: Config) -> list[Segment]:
 
 
 def sensors_topic(config: Config) -> TopicPlan:
-    """Where agents publish their own status."""
-    return _plan(config, f"{config.settings['name']}.sensors", (SENSOR,))
+    """Where agents publish their own status. The broker's time on it tells how wrong a clock is."""
+    plan = _plan(config, f"{config.settings['name']}.sensors", (SENSOR,))
+    return replace(plan, settings={"message.timestamp.type": "LogAppendTime"})
 
 
 def dead_letters_topic(config: Config) -> TopicPlan:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from datastalker.options import Option, option, options_of
 
 FRAME = "frame"
+ALERT = "alert"
 SENSOR = "sensor"
 """Type of the status messages that agents send of themselves."""
 

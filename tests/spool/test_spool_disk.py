@@ -101,7 +101,7 @@ def test_who_delivers_a_record_otherwise_does_not_get_it_from_the_spool(tmp_path
 def test_at_the_cap_it_takes_no_more_and_the_oldest_segment_can_be_dropped(tmp_path: Path) -> None:
     spool = Spool(tmp_path, 2 * MB)
     number = 0
-    while spool.bytes < 2 * MB - 1200:
+    while spool.bytes + 1075 <= 2 * MB:
         spool.append(parcel(number))
         number += 1
     with pytest.raises(SpoolFull):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -270,3 +271,22 @@ def test_topics_that_are_missing_when_the_broker_comes_are_said_and_waited_for(
     process = node.start()
     assert make_node.end(process).code == 0
     assert len(set(ids(node))) == 279
+
+
+def test_stalk_spool_drain_sends_what_an_agent_left(
+    frail: Kafka, away: Callable[[], None], make_node: Make
+) -> None:
+    node = ready(make_node(frail, 0, source=PIPE))
+    away()
+    process = send(node, make_node.header() + make_node.air(1000))
+    make_node.until(lambda: spooled(node) == 930, "all of it on disk")
+    process.stdin.close()
+    assert process.wait(60) == 0
+    frail.start()
+
+    command = [sys.executable, "-m", "datastalker", "spool", "drain", "-c", str(node.file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"930 frames sent; {node.folder}/spool is empty\n"
+    assert len(ids(node)) == len(set(ids(node))) == 930

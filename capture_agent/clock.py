@@ -1,0 +1,73 @@
+"""The agent's clock beside the broker's.
+
+The topic of sensors has the broker's time on each message, so a status that is confirmed tells how
+far the clocks are apart: the broker wrote it at some moment between sending and confirmation, so
+half that time bounds the error. The quickest of the last few says it best. What is kept is the
+broker's time against a clock that nobody sets, so a correction of ours shows at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+
+from datastalker import clock
+from datastalker.message import Message
+
+steady = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Seconds that go on while the machine sleeps, and that nobody sets."""
+
+WRONG_SECONDS = 3600.0
+"""So far off a clock does not tell the time: its frames are marked, and workers don't go by it."""
+
+_SAMPLES = 8
+_NEAR = 86_400_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """How far our clock is ahead of the broker's; `error_ms`: by so much more or less at most."""
+
+    ms: float
+    error_ms: float
+
+
+class Clock:
+    """What is known of the clock of this machine."""
+
+    def __init__(self) -> None:
+        self._samples: deque[tuple[float, float]] = deque(maxlen=_SAMPLES)
+
+    def sample(self, sent: float, took: float, written_ms: int) -> None:
+        """A message was sent at `sent` by `steady`, confirmed `took` seconds later, and has the
+        broker's time."""
+        self._samples.append((took / 2, written_ms / 1000 - (sent + took / 2)))
+
+    def offset(self) -> Offset | None:
+        """None: not measured yet."""
+        if not self._samples:
+            return None
+        error, ahead = min(self._samples)
+        ours = time.time() - steady()
+        return Offset(round((ours - ahead) * 1000, 1), round(error * 1000 + 1, 1))
+
+    def offset_ms(self) -> float | None:
+        """The offset alone, as batches carry it."""
+        found = self.offset()
+        return None if found is None else found.ms
+
+    def is_wrong(self) -> bool:
+        """Evidently: it does not tell the time."""
+        found = self.offset()
+        far = found is not None and abs(found.ms) - found.error_ms > WRONG_SECONDS * 1000
+        return far or time.time() * 1e6 < clock.WRITTEN
+
+    def mark(self, messages: list[Message]) -> None:
+        """Mark the frames that this machine gave a wrong time. Those of an old capture that comes
+        through a pipe have a time that isn't ours."""
+        clock.mark_impossible(messages)
+        if self.is_wrong():
+            now = time.time_ns() // 1000
+            clock.mark(messages, now - _NEAR, now + _NEAR)

@@ -1,0 +1,93 @@
+"""`stalk spool`: looks at what waits, and sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from capture_agent.outbox import Parcel
+from capture_agent.spool import Spool
+from datastalker.commands.spool import spool_command
+from datastalker.errors import BrokerError, ConfigError, OutputError
+
+Call = Callable[..., Result]
+_TIME = 1_772_470_800_000_000
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Call:
+    """Calls a command of a configuration whose spool has three records."""
+    spool = Spool(tmp_path / "spool", 4 << 20)
+    for number in range(2):
+        parcel = Parcel("frames", number, b"x" * 500, "frames", 200, None, "abc", number, _TIME)
+        spool.append(parcel)
+    spool.append(Parcel("events", 0, b"{}", "event", 0, b"key", "abc", -1, _TIME + 1_000_000))
+    spool.close()
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        f"agent: {{spool_directory: {tmp_path}/spool}}\n"
+        "kafka: {bootstrap_servers: '127.0.0.1:1'}\n"
+        "pipeline: [{pcap: {path: '-'}}, {topic: frames}]\n"
+    )
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(spool_command, [*words, "-c", str(path)], catch_exceptions=False)
+
+    return run
+
+
+def test_check_says_what_waits_and_since_when(call: Call, tmp_path: Path) -> None:
+    done = call("check")
+
+    assert done.exit_code == 0
+    assert f"{tmp_path}/spool: 3 batches wait (1 event, 2 frames)" in done.output
+    assert "400 frames, " in done.output
+    assert "made 2026-03-02 17:00:00 to 2026-03-02 17:00:01 UTC" in done.output
+
+
+def test_check_names_what_is_damaged_and_fails(call: Call, tmp_path: Path) -> None:
+    (path,) = (tmp_path / "spool").glob("*.spool")
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+
+    done = call("check")
+
+    assert done.exit_code == 1
+    assert "2 batches wait" in done.output
+    assert f"{path.name}: 553 bytes are no whole record; they are left out" in done.output
+
+
+def test_show_lists_the_records(call: Call) -> None:
+    lines = call("show", "-n", "2").output.splitlines()
+
+    assert lines[-3].split()[:6] == ["0000000001@16", "frames[0]", "frames", "abc", "0", "200"]
+    assert lines[-2].split()[:6] == ["0000000001@569", "frames[1]", "frames", "abc", "1", "200"]
+    assert lines[-1] == "and 1 more; -n 0 lists all"
+
+
+def test_drain_without_a_broker_says_so_and_loses_nothing(call: Call) -> None:
+    with pytest.raises(BrokerError, match="nothing listens at"):
+        call("drain")
+
+    assert "3 batches wait" in call("check").output
+
+
+def test_drain_beside_an_agent_is_refused(call: Call, tmp_path: Path) -> None:
+    spool: Any = Spool(tmp_path / "spool", 4 << 20)
+
+    with pytest.raises(OutputError, match="is used by process"):
+        call("drain")
+    spool.close()
+
+
+def test_a_configuration_without_a_spool_is_told_where_to_name_one(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("pipeline: [{pcap: {path: '-'}}, {topic: frames}]\n")
+
+    with pytest.raises(ConfigError, match=r"agent: \{spool_directory: DIR"):
+        CliRunner().invoke(spool_command, ["check", "-c", str(path)], catch_exceptions=False)
