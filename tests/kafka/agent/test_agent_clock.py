@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import subprocess
 import time
@@ -99,8 +100,11 @@ def test_a_clock_that_is_two_hours_slow_is_an_alert_and_its_frames_are_marked(
     (alert,) = node.events("alerts")
     assert alert["alert"] == "clock_off"
     assert abs(alert["clock_offset_ms"] + 7_200_000) < 2000
-    assert "the clock of porch is 7,20" in said
-    assert "s behind the broker's; set it, or run an NTP client" in said
+    found = re.search(
+        r"the clock of porch is ([\d,.]+) s behind the broker's; set it, or run an", said
+    )
+    assert found, said
+    assert 7190 < float(found[1].replace(",", "")) < 7210
     assert node.statuses()[-1]["clock"] == "off"
     marked = [frame["timestamp"] for frame in node.published() if "clock_wrong" in frame]
     assert marked == [(now + n) * 1_000_000 for n in range(1, 6)]

@@ -1,0 +1,66 @@
+"""Frames that a wrong clock timed are marked, pass by what goes by time, and move no time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from datastalker import config
+from datastalker.message import Message
+from datastalker.pipeline import Pipeline, SourceStage
+from datastalker.testing import SECOND, START, build, frame
+
+A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+
+
+def _wrong(at: int, ta: str = A) -> Message:
+    return Message(frame(0, ta=ta), timestamp=at * SECOND, clock_wrong=True)
+
+
+def test_a_marked_frame_makes_no_events_and_moves_no_time() -> None:
+    stages = [{"presence": {"absent_after_seconds": 10}}, {"dedupe": {"window_seconds": 2}}]
+    pipeline = build(stages)
+
+    out = pipeline.feed([_wrong(1), _wrong(1), frame(0, ta=B), _wrong(10**11)])
+    out += pipeline.feed([frame(5, ta=B)]) + pipeline.finish()
+
+    assert [m["event"] for m in out if m.type == "presence"] == ["NEW"]
+    assert sum(m.get("clock_wrong", False) for m in out) == 3
+    assert pipeline.now == START + 5 * SECOND
+    presence = pipeline.entries[0].stats
+    assert (presence.skipped, presence.received) == (3, 2)
+
+
+def test_stages_that_go_by_no_time_see_it() -> None:
+    pipeline = build([{"strip": {"keys": ["ta"]}}])
+
+    (out,) = pipeline.feed([_wrong(1)])
+
+    assert "ta" not in out
+
+
+def _read(live: bool) -> list[Message]:
+    class Source(SourceStage):
+        name = "source"
+
+        def run(self) -> Iterator[list[Message]]:
+            self.live = live
+            yield [Message(type="frame", timestamp=t * SECOND) for t in (0, 40, 900_000_000)]
+            yield [Message(type="frame")]
+
+    out: list[Message] = []
+    pipeline: Pipeline = config.build(
+        config.parse("pipeline: [{pcap: {path: x}}, {strip: {keys: [x]}}]", "c.yaml")
+    )
+    pipeline.source = Source()
+    feed = pipeline.feed
+    pipeline.feed = lambda batch, **_: out.extend(feed(batch)) or []  # type: ignore[method-assign]
+    pipeline.run()
+    return out
+
+
+def test_live_frames_from_before_there_was_802_11_are_marked() -> None:
+    assert ["clock_wrong" in message for message in _read(live=True)] == [True, True, False, False]
+
+
+def test_those_of_a_file_keep_what_they_say() -> None:
+    assert not any("clock_wrong" in message for message in _read(live=False))

@@ -1,0 +1,232 @@
+"""What goes to the broker, and what to disk, where the link does what no real one can be told to."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from capture_agent.outbox import Parcel, Told
+from capture_agent.spool import Spool, contents
+from capture_agent.spool_outbox import SpoolOutbox
+from datastalker.delivery import Seen
+from datastalker.errors import BrokerError
+
+SECONDS = 0.02
+
+
+class Link:
+    """Stands for Kafka's client: confirms while it is `up`, else holds what it was given."""
+
+    full, spooled = "queue_full", 0
+
+    def __init__(self) -> None:
+        self.told: Told = lambda parcel, reason: None
+        self.up = True
+        self.held: list[Parcel] = []
+        self.delivered: list[Parcel] = []
+        self.refuses: dict[str, str] = {}
+
+    @property
+    def waiting(self) -> int:
+        return len(self.held)
+
+    def offer(self, parcel: Parcel) -> bool:
+        self.held.append(parcel)
+        return True
+
+    def serve(self, seconds: float = 0) -> None:
+        if self.up:
+            held, self.held = self.held, []
+            for parcel in held:
+                reason = self.refuses.get(parcel.topic)
+                if reason is None:
+                    self.delivered.append(parcel)
+                self.told(parcel, reason)
+
+    def fail(self, reason: str) -> None:
+        """Nothing that is held was delivered."""
+        held, self.held = self.held, []
+        for parcel in held:
+            self.told(parcel, reason)
+
+    def drop(self) -> None:
+        self.fail("not_delivered")
+
+    def trouble(self) -> BrokerError | None:
+        return None
+
+
+class Rig:
+    def __init__(self, folder: Path, session: str = "me", *, patient: bool = False) -> None:
+        self.link = Link()
+        self.spool = Spool(folder, 2 << 20)
+        self.outbox = SpoolOutbox(
+            self.link, self.spool, session, SECONDS, drop_oldest=True, topics=("t",)
+        )
+        self.outbox.patient = patient
+        self.told: Counter[str | None] = Counter()
+        self.outbox.told = self._told
+        self.session, self.sequence = session, 0
+
+    def _told(self, parcel: Parcel, reason: str | None) -> None:
+        self.told[reason] += parcel.frames
+
+    def offer(self, kind: str = "frames", topic: str = "t", size: int = 100) -> bool:
+        sequence = self.sequence if kind == "frames" else -1
+        frames = 1 if kind == "frames" else 0
+        value = b"%d" % self.sequence
+        parcel = Parcel(topic, 0, value.ljust(size), kind, frames, None, self.session, sequence, 1)
+        self.sequence += 1
+        return self.outbox.offer(parcel)
+
+    def wait(self, times: int = 1) -> None:
+        """Until what is held is overdue."""
+        for _ in range(times):
+            time.sleep(SECONDS * 1.5)
+            self.outbox.serve()
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def test_nothing_is_written_while_the_broker_confirms(rig: Rig, tmp_path: Path) -> None:
+    for _ in range(100):
+        rig.offer()
+        rig.outbox.serve()
+
+    assert rig.told == {None: 100}
+    assert not list(tmp_path.glob("*.spool"))
+
+
+def test_what_is_overdue_is_on_disk_and_is_not_sent_twice_when_it_is_confirmed_after_all(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.link.up = False
+    rig.offer()
+    rig.wait()
+    assert contents(tmp_path).frames == rig.outbox.spooled == 1
+    rig.offer()
+    assert contents(tmp_path).frames == rig.outbox.spooled == 2
+    assert len(rig.link.held) == 1
+
+    rig.link.up = True
+    rig.wait(3)
+
+    assert [parcel.sequence for parcel in rig.link.delivered] == [0, 1]
+    assert rig.told == {None: 2}
+    assert rig.outbox.spooled == rig.spool.batches == 0
+
+
+def test_what_the_client_gives_up_is_sent_again_with_the_same_bytes(rig: Rig) -> None:
+    rig.link.up = False
+    rig.offer()
+    rig.link.fail("msg_timed_out")  # before it was overdue
+    rig.offer()
+    rig.wait()
+    rig.link.fail("msg_timed_out")  # after
+    rig.link.up = True
+    time.sleep(1)
+    rig.wait(3)
+
+    assert sorted(parcel.value.strip() for parcel in rig.link.delivered) == [b"0", b"1"]
+    assert rig.told == {None: 2}
+
+
+def test_a_link_that_comes_and_goes_makes_no_more_gaps_than_a_consumer_can_know(rig: Rig) -> None:
+    """The spool has a backlog all the time, which is delivered last."""
+    rig.outbox.draining = False
+    for _ in range(100):
+        rig.link.up = False
+        rig.offer()
+        rig.wait()
+        rig.offer()
+        rig.offer()
+        rig.link.fail("msg_timed_out")
+        rig.link.up = True
+        rig.outbox.serve()
+        rig.offer()
+        rig.outbox.serve()
+    rig.outbox.draining = True
+    time.sleep(1)
+    rig.wait(5)
+
+    seen = Seen()
+    fresh = [seen.batch("me", parcel.sequence) for parcel in rig.link.delivered]
+    assert sum(fresh) == rig.sequence == 400
+    assert seen.missing == 0
+
+
+def test_a_topic_of_an_earlier_configuration_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    earlier = Rig(tmp_path, "earlier")
+    earlier.link.up = False
+    earlier.outbox.wait_for(lambda: False, lambda: None, lambda: None)
+    earlier.offer(topic="gone")
+    earlier.offer()
+    earlier.outbox.drop()
+    earlier.outbox.close()
+    rig = Rig(tmp_path)
+    rig.link.refuses = {"gone": "unknown_topic_or_part"}
+
+    rig.wait(3)
+
+    assert [parcel.topic for parcel in rig.link.delivered] == ["t"]
+    assert (rig.outbox.earlier_published, rig.outbox.earlier_dropped) == (1, 1)
+    assert rig.told == {}
+    assert rig.spool.batches == 0
+
+
+def test_events_stay_in_their_order(rig: Rig) -> None:
+    rig.link.up = False
+    rig.offer("event")
+    rig.wait()
+    rig.offer("event")
+    rig.link.up = True
+    rig.link.serve()
+    rig.offer("event")
+    rig.offer()
+    rig.wait(4)
+
+    sent = [parcel for parcel in rig.link.delivered if parcel.kind == "event"]
+    assert [parcel.value.strip() for parcel in sent] == [b"0", b"1", b"2"]
+
+
+def test_a_status_never_goes_to_disk(rig: Rig) -> None:
+    rig.link.up = False
+    rig.offer("status")
+    rig.wait()
+
+    assert rig.spool.batches == 0
+
+
+def test_what_is_in_memory_is_on_disk_at_the_end(rig: Rig, tmp_path: Path) -> None:
+    rig.link.up = False
+    rig.offer()
+    rig.outbox.drop()
+    rig.outbox.close()
+
+    assert contents(tmp_path).frames == rig.outbox.spooled == 1
+    assert rig.told == {}
+
+
+@pytest.mark.parametrize("patient", [False, True])
+def test_at_the_cap_a_live_source_loses_the_oldest_and_a_file_waits(
+    tmp_path: Path, patient: bool
+) -> None:
+    rig = Rig(tmp_path, patient=patient)
+    rig.link.up = False
+    rig.offer()
+    rig.wait()
+
+    taken = [rig.offer(size=50_000) for _ in range(100)]
+
+    assert all(taken) is not patient
+    assert rig.told["spool_full"] + rig.outbox.spooled == 1 + sum(taken) - (not rig.outbox.spooled)
+    assert (rig.told["spool_full"] > 0) is not patient
+    rig.link.up = True
+    rig.wait(10)
+    assert rig.told[None] + rig.told["spool_full"] == 1 + sum(taken)
