@@ -217,19 +217,11 @@ class Agent:
 
     def _say_clock(self, status: Message) -> None:
         """How far the clock is off; beyond a threshold it is an alert, once until it is right."""
-        found = self._clock.offset()
-        if found is None:
-            status["clock"] = "not measured"
-            return
-        limit = self._settings["clock_alert_seconds"]
-        off = abs(found.ms) - found.error_ms > limit * 1000
-        told = {"clock_offset_ms": found.ms, "clock_error_ms": found.error_ms}
-        status.update(told, clock="off" if off else "good")
+        told = self._clock.tell(self._settings["clock_alert_seconds"])
+        status.update(told)
+        off = told["clock"] == "off"
         if off and not self._clock_off:
-            which = "ahead of" if found.ms > 0 else "behind"
-            text = (
-                f"the clock of {self.sensor} is {abs(found.ms) / 1000:,.1f} s {which} the broker's"
-            )
+            text = f"the clock of {self.sensor} is {self._clock.in_words()}"
             log.warning("%s; set it, or run an NTP client (agent: clock_alert_seconds)", text)
             if self._alerts is not None:
                 alert = Message(type=ALERT, timestamp=status["timestamp"], key=self.sensor)
@@ -254,7 +246,7 @@ class Agent:
                 self._heartbeat_last()
                 self._await_delivery()
         finally:
-            self._be_patient(False)
+            self.publisher.patient = False
             if self._spool is not None:
                 self._spool.drop()
             self.publisher.drop_waiting()

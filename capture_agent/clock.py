@@ -12,6 +12,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from datastalker import clock
 from datastalker.message import Message
@@ -57,6 +58,23 @@ class Clock:
         """The offset alone, as batches carry it."""
         found = self.offset()
         return None if found is None else found.ms
+
+    def tell(self, limit_seconds: float) -> dict[str, Any]:
+        """What a status says of it; `clock` is `off` beyond the limit, without a doubt."""
+        found = self.offset()
+        if found is None:
+            return {"clock": "not measured"}
+        off = abs(found.ms) - found.error_ms > limit_seconds * 1000
+        return {
+            "clock": "off" if off else "good",
+            "clock_offset_ms": found.ms,
+            "clock_error_ms": found.error_ms,
+        }
+
+    def in_words(self) -> str:
+        """How far it is off, as measured."""
+        ms = self.offset_ms() or 0.0
+        return f"{abs(ms) / 1000:,.1f} s {'ahead of' if ms > 0 else 'behind'} the broker's"
 
     def is_wrong(self) -> bool:
         """Evidently: it does not tell the time."""

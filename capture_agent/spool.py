@@ -9,79 +9,35 @@ agent from starting: what is damaged is passed over and counted.
 from __future__ import annotations
 
 import errno
-import fcntl
-import json
 import logging
 import os
 import secrets
-import zlib
 from collections import Counter, deque
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from capture_agent import spool_format
 from capture_agent.outbox import Parcel
-from capture_agent.spool_format import START, Found, SegmentError
-from datastalker.errors import OutputError
+from capture_agent.spool_files import (
+    SUFFIX,
+    Position,
+    Segment,
+    open_segment,
+    paths,
+    read_cursor,
+    take,
+    write_cursor,
+)
+from capture_agent.spool_format import START, SegmentError
 
 log = logging.getLogger("datastalker.agent")
 
-_SUFFIX = ".spool"
 _PARTS = 8  # segments that a full spool has: the oldest is dropped as a whole
 _LARGEST = 16 << 20
 
 
 class SpoolFull(Exception):  # noqa: N818 - what it is
     """Its cap does not let it take more."""
-
-
-class Position(NamedTuple):
-    """Where a record lies: the segment's number, and where in it."""
-
-    segment: int
-    offset: int
-
-
-@dataclass(slots=True)
-class Segment:
-    """A file of records. `size`: up to where there may be some."""
-
-    number: int
-    path: Path
-    size: int
-    salt: int
-
-    def records(self, begin: int = START) -> Iterator[Found]:
-        """Its whole records from there on."""
-        file = os.open(self.path, os.O_RDONLY)
-        try:
-            while (found := spool_format.find(file, begin, self.size, self.salt)) is not None:
-                yield found
-                begin = found.next
-        finally:
-            os.close(file)
-
-
-@dataclass(slots=True)
-class Contents:
-    """What lies in a spool. `damaged`: bytes by segment that are no whole record."""
-
-    batches: Counter[str] = field(default_factory=Counter)
-    frames: int = 0
-    bytes: int = 0
-    first: int = 0
-    last: int = 0
-    damaged: dict[str, int] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
-
-    def add(self, parcel: Parcel) -> None:
-        self.batches[parcel.kind] += 1
-        self.frames += parcel.frames
-        self.first = min(self.first or parcel.time, parcel.time)
-        self.last = max(self.last, parcel.time)
 
 
 class Spool:
@@ -96,7 +52,7 @@ class Spool:
         self.counts: Counter[str] = Counter()
         self.frames = self.bytes = 0
         self._part = min(_LARGEST, max(1 << 18, max_bytes // _PARTS))
-        self._lock = _take(directory)
+        self._lock = take(directory)
         self._writing: int | None = None
         self._reading: tuple[int, int] | None = None  # a segment's number, its open file
         self._unsynced = self._moved = False
@@ -224,9 +180,7 @@ class Spool:
             os.fdatasync(self._writing)
         if self._moved:
             self._moved = False
-            new = self.directory / "cursor.new"
-            new.write_text(json.dumps([*self._cursor, _check(self._cursor)]))
-            new.replace(self.directory / "cursor")
+            write_cursor(self.directory, self._cursor)
 
     def close(self) -> None:
         """Raises OSError where the last of it can't be written."""
@@ -245,9 +199,9 @@ class Spool:
 
     def _find(self) -> Position:
         """What an earlier run left; gives the cursor."""
-        cursor = _read_cursor(self.directory)
+        cursor = read_cursor(self.directory)
         highest = cursor.segment
-        for path in _paths(self.directory):
+        for path in paths(self.directory):
             number = int(path.stem)
             highest = max(highest, number)
             try:
@@ -272,6 +226,9 @@ class Spool:
                 text = "%s: %d bytes are no whole record (a crash, or a damaged disk); left out"
                 log.warning(text, path, damaged)
         self._next = highest + 1
+        if not self.batches:
+            for segment in list(self._segments):  # nothing in it can be read
+                self._remove(segment)
         return cursor
 
     def _set_aside(self, path: Path, error: SegmentError) -> None:
@@ -288,7 +245,7 @@ class Spool:
     def _begin(self) -> Segment:
         self._end()
         salt = secrets.randbits(32)
-        path = self.directory / f"{self._next:010d}{_SUFFIX}"
+        path = self.directory / f"{self._next:010d}{SUFFIX}"
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._next += 1
         try:
@@ -349,95 +306,3 @@ class Spool:
                 self._reading = None
             self._reading = segment.number, os.open(segment.path, os.O_RDONLY)
         return self._reading[1]
-
-
-def open_segment(path: Path) -> Segment:
-    """A segment that lies there. Raises SegmentError."""
-    try:
-        file = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise SegmentError(f"it can't be read: {error.strerror}", foreign=True) from None
-    try:
-        return Segment(int(path.stem), path, os.fstat(file).st_size, spool_format.read_header(file))
-    except OSError as error:
-        raise SegmentError(f"it can't be read: {error.strerror}") from None
-    finally:
-        os.close(file)
-
-
-def look(directory: Path) -> Iterator[tuple[Path, Found | None, int, str]]:
-    """What lies in a spool and is not delivered, without taking it: (segment, record, damaged bytes
-    before it, what is wrong with the segment as a whole). Without a record: the segment's end."""
-    cursor = _read_cursor(directory)
-    for path in _paths(directory):
-        try:
-            segment = open_segment(path)
-        except SegmentError as error:
-            yield path, None, 0, str(error)
-            continue
-        if segment.number < cursor.segment:
-            continue
-        begin = at = max(START, cursor.offset) if segment.number == cursor.segment else START
-        try:
-            for found in segment.records(begin):
-                yield path, found, found.at - at, ""
-                at = found.next
-        except FileNotFoundError:
-            continue  # an agent was just done with it
-        yield path, None, max(0, segment.size - at), ""
-
-
-def contents(directory: Path) -> Contents:
-    """What lies in a spool, looked through whole."""
-    told = Contents()
-    for path, found, damaged, wrong in look(directory):
-        if found is not None:
-            told.add(found.parcel)
-            told.bytes += found.next - found.at
-        if damaged:
-            told.damaged[path.name] = told.damaged.get(path.name, 0) + damaged
-        if wrong:
-            told.unreadable[path.name] = wrong
-    if (directory / "damaged").exists():
-        told.unreadable["damaged"] = "set aside by an agent: its header could not be read"
-    return told
-
-
-def _paths(directory: Path) -> list[Path]:
-    return sorted(p for p in directory.glob(f"*{_SUFFIX}") if p.stem.isdecimal())
-
-
-def _read_cursor(directory: Path) -> Position:
-    try:
-        segment, offset, check = json.loads((directory / "cursor").read_bytes())
-        if check == _check(Position(segment, offset)):
-            return Position(segment, offset)
-    except (OSError, ValueError, TypeError):
-        pass
-    return Position(0, START)  # from the beginning: repeats are known downstream
-
-
-def _check(position: Position) -> int:
-    """What is before the cursor is removed: it is believed only whole."""
-    return zlib.crc32(b"%d/%d" % position)
-
-
-def _take(directory: Path) -> int:
-    """Lock the directory, and make it if it isn't there."""
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        text = f"agent: spool_directory: {directory} can't be used: {error.strerror}; give the "
-        raise OutputError(text + "right to write there, or name another folder") from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.pread(file, 20, 0).decode(errors="replace").strip() or "unknown"
-        os.close(file)
-        text = f"agent: spool_directory: {directory} is used by process {owner}; end it, or give "
-        raise OutputError(text + "each agent a folder of its own") from None
-    with suppress(OSError):  # a full disk: it is for people only
-        os.ftruncate(file, 0)
-        os.pwrite(file, b"%d\n" % os.getpid(), 0)
-    return file

@@ -22,7 +22,8 @@ from itertools import takewhile
 from time import monotonic
 
 from capture_agent.outbox import Outbox, Parcel, Told
-from capture_agent.spool import Position, Spool, SpoolFull
+from capture_agent.spool import Spool, SpoolFull
+from capture_agent.spool_files import Position
 from datastalker.errors import BrokerError
 
 log = logging.getLogger("datastalker.agent")
@@ -341,7 +342,7 @@ class SpoolOutbox:
         return position
 
     def _make_room(self) -> bool:
-        if not self._drop_oldest or self.patient or not self._spool.batches:
+        if not self._drop_oldest or self.patient or not self._spool.bytes:
             return False
         lost = dict(self._spool.drop_oldest())
         for flight in self._flights.values():

@@ -51,8 +51,10 @@ class Entry:
         )
         self.ticks = getattr(kind, "tick", Stage.tick) is not Stage.tick
         self.delay: int = getattr(component, "delay", 0)
-        by_key = getattr(kind, "state_key", Component.state_key) != Component.state_key
-        self.by_time = isinstance(component, Stage) and (self.ticks or by_key)
+        by_key = getattr(kind, "state_key", Component.state_key).__func__
+        self.by_time = isinstance(component, Stage) and (
+            self.ticks or by_key is not Component.state_key.__func__  # type: ignore[attr-defined]
+        )
         """It goes by the time of messages: those whose time is wrong pass by."""
 
 

@@ -48,7 +48,7 @@ def check_command(ctx: click.Context, path: str) -> None:
 
     Changes nothing, and works beside a running agent. Exit code 1: something is damaged.
     """
-    from capture_agent.spool import contents
+    from capture_agent.spool_files import contents
 
     _, directory = _spool(path)
     told = contents(directory)
@@ -72,7 +72,7 @@ def check_command(ctx: click.Context, path: str) -> None:
 @_config
 def show_command(records: int, path: str) -> None:
     """List what waits, oldest first: where to, session and sequence, frames, age."""
-    from capture_agent.spool import look
+    from capture_agent.spool_files import look
 
     _, directory = _spool(path)
     rows: list[list[Any]] = []

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datastalker import config
 from datastalker.message import Message
 from datastalker.pipeline import Pipeline, SourceStage
+from datastalker.stats import Stats
 from datastalker.testing import SECOND, START, build, frame
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
@@ -51,7 +52,7 @@ def _read(live: bool) -> list[Message]:
     pipeline: Pipeline = config.build(
         config.parse("pipeline: [{pcap: {path: x}}, {strip: {keys: [x]}}]", "c.yaml")
     )
-    pipeline.source = Source()
+    pipeline.source = Source(Stats())
     feed = pipeline.feed
     pipeline.feed = lambda batch, **_: out.extend(feed(batch)) or []  # type: ignore[method-assign]
     pipeline.run()

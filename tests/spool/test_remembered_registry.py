@@ -22,7 +22,9 @@ def test_schema_ids_are_remembered_for_when_the_registry_is_away(
     def start() -> Remembered:
         return Remembered(framing_of({"url": url}), url, tmp_path / "schemas.json")
 
-    first = start().prefix("frame_batch", "frames")
+    at_first = start()
+    first = at_first.prefix("frame_batch", "frames")
+    at_first.close()
     registry.stop()
     later = start()
 

@@ -14,7 +14,8 @@ import pytest
 
 from capture_agent import spool_format
 from capture_agent.outbox import Parcel
-from capture_agent.spool import Position, Spool, SpoolFull, contents
+from capture_agent.spool import Spool, SpoolFull
+from capture_agent.spool_files import Position, contents
 from datastalker.errors import OutputError
 
 MB = 1 << 20
@@ -229,6 +230,18 @@ def test_what_is_damaged_while_it_runs_is_lost_and_does_not_stand_in_the_way(
     assert [one.sequence for one in given(spool)] == [1, 2, 3, 4]
     assert spool.next() is None
     assert spool.batches == 0
+
+
+def test_a_spool_of_which_nothing_can_be_read_is_an_empty_one(tmp_path: Path) -> None:
+    filled(tmp_path, 5).close()
+    (path,) = tmp_path.glob("*.spool")
+    damage(path, spool_format.START, bytes(path.stat().st_size - spool_format.START))
+
+    spool = Spool(tmp_path, 2 * MB)
+
+    assert (spool.batches, spool.bytes) == (0, 0)
+    spool.append(parcel(9))
+    assert [one.sequence for one in given(spool)] == [9]
 
 
 def test_a_second_process_is_told_who_has_it(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from capture_agent.spool import contents
+from capture_agent.spool_files import contents
 from infra.local import Kafka, Stack
 
 Make = Callable[..., Any]
