@@ -255,10 +255,11 @@ def end(process: subprocess.Popen[str], seconds: float = SECONDS) -> Said:
 
 
 def assert_balance(status: Message) -> None:
-    """At any time: captured = published + filtered + dropped{reason} + waiting, to the frame."""
+    """At any time: captured = published + filtered + dropped{reason} + waiting + spooled."""
     reasons = sum(value for key, value in status.items() if key.startswith("dropped_"))
     assert status["dropped"] == reasons
     total = status["published"] + status["filtered"] + status["dropped"] + status["waiting"]
+    total += status["spooled"]
     assert status["captured"] == total, dict(status)
 
 
