@@ -29,6 +29,7 @@ __all__ = ["Message", "Pipeline", "Sink", "SourceStage", "Stage", "StopPipeline"
 log = logging.getLogger("datastalker.pipeline")
 
 _MESSAGES = {Message}
+_NO_KEY = vars(Component)["state_key"].__func__
 _SHOWN = 1000  # characters of a message that an error report shows
 
 
@@ -51,10 +52,8 @@ class Entry:
         )
         self.ticks = getattr(kind, "tick", Stage.tick) is not Stage.tick
         self.delay: int = getattr(component, "delay", 0)
-        by_key = getattr(kind, "state_key", Component.state_key).__func__
-        self.by_time = isinstance(component, Stage) and (
-            self.ticks or by_key is not Component.state_key.__func__  # type: ignore[attr-defined]
-        )
+        by_key = getattr(getattr(kind, "state_key", None), "__func__", _NO_KEY) is not _NO_KEY
+        self.by_time = isinstance(component, Stage) and (self.ticks or by_key)
         """It goes by the time of messages: those whose time is wrong pass by."""
 
 

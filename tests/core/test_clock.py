@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from datastalker import config
 from datastalker.message import Message
-from datastalker.pipeline import Pipeline, SourceStage
+from datastalker.pipeline import Entry, Pipeline, Sink, SourceStage
 from datastalker.stats import Stats
 from datastalker.testing import SECOND, START, build, frame
 
@@ -48,14 +47,14 @@ def _read(live: bool) -> list[Message]:
             yield [Message(type="frame", timestamp=t * SECOND) for t in (0, 40, 900_000_000)]
             yield [Message(type="frame")]
 
+    class Out(Sink):
+        name = "out"
+
+        def write(self, batch: list[Message]) -> None:
+            out.extend(batch)
+
     out: list[Message] = []
-    pipeline: Pipeline = config.build(
-        config.parse("pipeline: [{pcap: {path: x}}, {strip: {keys: [x]}}]", "c.yaml")
-    )
-    pipeline.source = Source(Stats())
-    feed = pipeline.feed
-    pipeline.feed = lambda batch, **_: out.extend(feed(batch)) or []  # type: ignore[method-assign]
-    pipeline.run()
+    Pipeline([Entry(Out(Stats()))], Source(Stats())).run()
     return out
 
 
