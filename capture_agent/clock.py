@@ -17,7 +17,7 @@ from typing import Any
 from datastalker import clock
 from datastalker.message import Message
 
-steady = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+steady = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 """Seconds that go on while the machine sleeps, and that nobody sets."""
 
 WRONG_SECONDS = 3600.0

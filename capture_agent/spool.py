@@ -34,6 +34,7 @@ log = logging.getLogger("datastalker.agent")
 
 _PARTS = 8  # segments that a full spool has: the oldest is dropped as a whole
 _LARGEST = 16 << 20
+_sync = getattr(os, "fdatasync", os.fsync)
 
 
 class SpoolFull(Exception):  # noqa: N818 - what it is
@@ -177,7 +178,7 @@ class Spool:
         """Make what was written last, and note up to where all is delivered. Raises OSError."""
         if self._unsynced and self._writing is not None:
             self._unsynced = False
-            os.fdatasync(self._writing)
+            _sync(self._writing)
         if self._moved:
             self._moved = False
             write_cursor(self.directory, self._cursor)
@@ -271,7 +272,7 @@ class Spool:
         if self._writing is not None:
             if self._unsynced:
                 with suppress(OSError):
-                    os.fdatasync(self._writing)
+                    _sync(self._writing)
             os.close(self._writing)
             self._writing = None
 
