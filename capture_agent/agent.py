@@ -80,6 +80,7 @@ class Agent:
         self.pipeline: Pipeline = build_segment(config, segment)
         assert self.pipeline.source is not None
         self._source = self.pipeline.source
+        self._source.open()  # the producer below starts threads
         self._sensors = sensors_topic(config)
         plans = [*segment.target.values(), self._sensors]
         self._clock, self._clock_off = Clock(), False
@@ -213,6 +214,7 @@ class Agent:
             message[f"events_dropped_{reason}"] = count
         if self.pipeline.now:
             message["last_frame"] = self.pipeline.now
+        message.update(self._source.status())
         return message
 
     def _say_clock(self, status: Message) -> None:
@@ -315,7 +317,9 @@ class Agent:
         """One line for people."""
         publisher = self.publisher
         text = f"{self.balance()}; {publisher.batches:,} batches"
-        return text + (f", {publisher.events:,} events" if publisher.events else "")
+        text += f", {publisher.events:,} events" if publisher.events else ""
+        dropped = int(self.pipeline.stats.get(f"{self._source.name}/kernel_dropped"))
+        return text + (f"; the kernel dropped {dropped:,} before" if dropped else "")
 
 
 class _Out(Sink):

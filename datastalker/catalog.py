@@ -14,6 +14,7 @@ from datastalker.errors import InputError
 
 BUILTIN: dict[str, str] = {
     "pcap": "capture_agent.pcap",
+    "wifi_sniffer": "capture_agent.sniffer",
     "limit": "datastalker.stages.limit",
     "strip": "datastalker.stages.strip",
     "print": "datastalker.stages.print",

@@ -141,6 +141,16 @@ class SourceStage(Component):
     """Messages come at a pace of their own, so nobody should wait for many of them to come
     together; False: as fast as they are taken."""
 
+    def open(self) -> None:
+        """Take what needs rights, and give the rights away; before anything starts a thread.
+
+        `run` comes later, in the same thread, and may be called without it.
+        """
+
+    def status(self) -> dict[str, Any]:
+        """What it has to say beside the counts in the agent's status: short texts and numbers."""
+        return {}
+
     def run(self) -> Iterator[list[Message]]:
         """Yield lists of messages.
 

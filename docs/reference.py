@@ -38,6 +38,8 @@ def builtin() -> dict[str, Any]:
 _ORDER = ("pcap", "dedupe", "beacon_filter", "oui", "moving_average", "presence")
 """The template's pipeline; what else there is stands behind it, switched off by OFF."""
 OFF = "#~ "
+INSTEAD = "#= "
+"""Switches off what may stand in the place of the source."""
 
 
 def template() -> str:
@@ -60,6 +62,9 @@ def template() -> str:
     lines.append("\npipeline:")
     for name in _ORDER:
         lines += _stage(name, found[name])
+        if name == "pcap":
+            lines += ["", "  # The other source, in its place: take the #= away."]
+            lines += _stage("wifi_sniffer", found["wifi_sniffer"], INSTEAD)
     lines += ["", "  # Others, to switch on: take the #~ away."]
     for name in ("strip", "limit", "print"):
         lines += _stage(name, found[name], OFF)

@@ -7,13 +7,14 @@ give topics, groups and indices names of your own. A test that kills or fills a 
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from infra.local import Elasticsearch, Kafka, Registry, Stack
+from infra.local import Elasticsearch, Kafka, Radio, Registry, Stack
 
 
 @pytest.fixture(scope="session")
@@ -61,3 +62,20 @@ def own_stack(tmp_path: Path) -> Iterator[Callable[[], Stack]]:
 def own_kafka(own_stack: Callable[[], Stack]) -> Callable[[], Kafka]:
     """Starts brokers that are this test's alone, to kill, pause and restart."""
     return lambda: own_stack().kafka.start()
+
+
+_NUMBER = itertools.count()
+
+
+@pytest.fixture
+def make_radio() -> Iterator[Callable[..., Radio]]:
+    """Makes monitor interfaces, gone at the end: `make_radio()`, `make_radio(radio.BARE)`. As root."""
+    radios: list[Radio] = []
+
+    def make(*arguments: int) -> Radio:
+        radios.append(Radio(f"ds{os.getpid() % 10**6}m{next(_NUMBER)}", *arguments))
+        return radios[-1]
+
+    yield make
+    for each in radios:
+        each.remove()

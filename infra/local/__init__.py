@@ -1,4 +1,5 @@
-"""A real stack on a bare machine: Kafka, Elasticsearch, a schema registry, without Docker.
+"""A real stack on a bare machine: Kafka, Elasticsearch, a schema registry, without Docker; and
+monitor interfaces without Wi-Fi cards.
 
     stack = Stack(Path("somewhere"))
     stack.kafka.start().bootstrap_servers
@@ -9,7 +10,8 @@
 from infra.local.elasticsearch import Elasticsearch
 from infra.local.errors import StackError
 from infra.local.kafka import Kafka
+from infra.local.radio import Radio, Uplink
 from infra.local.registry import Registry
 from infra.local.stack import Stack
 
-__all__ = ["Elasticsearch", "Kafka", "Registry", "Stack", "StackError"]
+__all__ = ["Elasticsearch", "Kafka", "Radio", "Registry", "Stack", "StackError", "Uplink"]

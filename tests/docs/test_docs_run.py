@@ -8,7 +8,7 @@ import pytest
 from datastalker import config as configuration
 from datastalker.catalog import BUILTIN
 from datastalker.stage import REGISTRY
-from docs.reference import OFF, generated
+from docs.reference import INSTEAD, OFF, generated
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -63,7 +63,17 @@ def test_the_template_can_be_built_with_everything_switched_on():
 
     assert [str(problem) for problem in config.problems] == []
     configuration.build(config)
-    assert {step.name for step in config.steps} == {*BUILTIN, "topic"}
+    assert {step.name for step in config.steps} == {*BUILTIN, "topic"} - {"wifi_sniffer"}
+
+
+def test_the_other_source_of_the_template_can_be_built():
+    lines = (ROOT / "config.template.yml").read_text(encoding="utf-8").splitlines()
+    source = [line.removeprefix(INSTEAD) for line in lines if line.startswith(INSTEAD)]
+    config = configuration.parse("\n".join(["pipeline:", *source]), "live.yml")
+
+    assert [str(problem) for problem in config.problems] == []
+    configuration.build(config)
+    assert [step.name for step in config.steps] == ["wifi_sniffer"]
 
 
 @pytest.mark.parametrize("path", list(generated()), ids=lambda path: path.name)

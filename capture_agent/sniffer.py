@@ -1,0 +1,282 @@
+"""`wifi_sniffer`: hears frames live, on interfaces in monitor mode."""
+
+from __future__ import annotations
+
+import logging
+import pwd
+import select
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from time import monotonic
+from typing import Any, ClassVar, Protocol
+
+from capture_agent import bpf, device, rights
+from capture_agent.device import LINK_TYPES
+from capture_agent.frame import FrameParser
+from capture_agent.listener import LISTENING, Listener, Run
+from datastalker.message import Message
+from datastalker.options import option
+from datastalker.pipeline import Pipeline, SourceStage
+from datastalker.stats import Stats
+
+log = logging.getLogger("datastalker.stage.wifi_sniffer")
+
+_LOOK_SECONDS = 1.0
+_WAIT_SECONDS, _HOP_SECONDS = 0.2, 0.02
+_NAME_LENGTH = 15  # what the kernel allows
+_LONGEST = 1 << 16
+
+
+class Hopper(Protocol):
+    """What changes channels. `turn` is called at least every 20 ms, `heard` with each batch."""
+
+    def turn(self, now: float) -> None: ...
+
+    def heard(self, messages: list[Message]) -> None: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+    def close(self) -> None: ...
+
+
+@Pipeline.register_stage("wifi_sniffer")
+class WifiSniffer(SourceStage):
+    """Gives the frames that interfaces in monitor mode hear, with the kernel's times. An interface
+    that is missing, down or in another mode is waited for, at the start as later.
+
+    Each has its `interface`. What is dropped is counted under `wifi_sniffer/dropped/REASON`; what
+    the kernel had no room for, under `wifi_sniffer/kernel_dropped`. Needs CAP_NET_RAW to start, and
+    gives it away.
+    """
+
+    interface: str | list[str] = option(
+        help="an interface in monitor mode, or several; one that isn't there yet is waited for"
+    )
+    bpf: str | None = option(
+        None, "hear only what this filter lets pass, in the kernel; in tcpdump's language"
+    )
+    snaplen: int = option(
+        4096, "bytes of a frame that are kept, radio header included", minimum=128, maximum=65535
+    )
+    buffer_mb: float = option(
+        8,
+        "memory of the kernel's for each interface, for frames that are not read yet",
+        minimum=0.25,
+        maximum=1024,
+    )
+    keep_own: bool = option(
+        False, "keep frames from and to this host's own addresses, such as its uplink's"
+    )
+    keep_bad_fcs: bool = option(
+        False, "keep frames whose frame check sequence the receiver found wrong"
+    )
+    user: str | None = option(
+        None, "who this process becomes when it can hear, if root has started it"
+    )
+
+    example: ClassVar[dict[str, Any]] = {"interface": "wlan0mon"}
+    live = True
+    sensor_name = ""  # these two are set by who builds the pipeline
+    labels: Mapping[str, str] = {}
+
+    @classmethod
+    def check_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
+        names = _names(config["interface"])
+        if not names:
+            yield "interface", "must name at least one interface"
+        if len(set(names)) < len(names):
+            yield "interface", "names an interface twice"
+        for name in names:
+            if not 0 < len(name.encode()) <= _NAME_LENGTH or "/" in name or name != name.strip():
+                yield "interface", f"'{name}' can't be an interface's name"
+        if config["bpf"] is not None:
+            yield from _check_expression(config["bpf"], config["snaplen"])
+
+    @classmethod
+    def warn_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
+        for name in _names(config["interface"]):
+            found = device.find(name)
+            if found is None:
+                yield "interface", f"there is no interface '{name}' here, now; it is waited for"
+            elif found.type not in LINK_TYPES:
+                yield (
+                    "interface",
+                    f"'{name}' is {found.type_name}, not in monitor mode; it is waited for",
+                )
+        if config["bpf"] is not None:
+            try:
+                bpf.compile_expression(config["bpf"], LINK_TYPES[803], config["snaplen"])
+            except bpf.NoLibraryError as error:
+                yield "bpf", str(error)
+            except bpf.FilterError:  # it fits another link type
+                pass
+        if config["user"] is not None and config["user"] not in {u.pw_name for u in pwd.getpwall()}:
+            yield "user", f"there is no user '{config['user']}' here"
+
+    def __init__(
+        self,
+        stats: Stats,
+        interface: str | list[str],
+        bpf: str | None = None,
+        snaplen: int = 4096,
+        buffer_mb: float = 8,
+        keep_own: bool = False,
+        keep_bad_fcs: bool = False,
+        user: str | None = None,
+    ) -> None:
+        self.stats = stats
+        self.hopper: Hopper | None = None
+        self._names = _names(interface)
+        self._session, self._number = uuid.uuid4().hex[:12], 1
+        self._listeners: list[Listener] = []
+        self._poll = select.poll()
+        self._parsers: dict[tuple[str, int], FrameParser] = {}
+        self._own: set[str] = set()
+        self._looked = 0.0
+
+    def open(self) -> None:
+        """Open the sockets, then give away what rights that took. Again: does nothing.
+
+        Raises InputError where this process may not hear.
+        """
+        if self._listeners:
+            return
+        for name in self._names:
+            listener = Listener(name, self.bpf, self.snaplen, self.buffer_mb)
+            self._listeners.append(listener)
+            self._poll.register(listener, select.POLLIN)
+        self._look(monotonic())
+        rights.give_away(self.user, {rights.NET_ADMIN} if self.hopper is not None else ())
+
+    def run(self) -> Iterator[list[Message]]:
+        """Raises InputError where this process may not hear."""
+        self.open()
+        hopper = self.hopper
+        try:
+            while True:
+                now = monotonic()
+                if now - self._looked >= _LOOK_SECONDS:
+                    self._look(now)
+                if hopper is not None:
+                    hopper.turn(now)
+                quiet = True
+                for listener in self._listeners:
+                    runs = listener.read()
+                    if runs is None:
+                        continue
+                    quiet = False
+                    messages = self._parse(listener, runs)
+                    if hopper is not None:
+                        hopper.heard(messages)
+                    yield messages
+                if quiet:
+                    self._wait()
+                    yield []
+        finally:
+            self._count()
+            unread = sum(listener.unread for listener in self._listeners)
+            self._dropped("unread", unread)  # in the ring, when the run was ended
+
+    def _wait(self) -> None:
+        """Until a ring has something, or an interface has changed; not for long."""
+        waiting = any(listener.state != LISTENING for listener in self._listeners)
+        seconds = _WAIT_SECONDS if self.hopper is None else _HOP_SECONDS
+        for descriptor, event in self._poll.poll(seconds * 1000):
+            if event & ~select.POLLIN:
+                for listener in self._listeners:
+                    if listener.fileno() == descriptor:
+                        listener.look()
+        if waiting:
+            self._looked = min(self._looked, monotonic() - _LOOK_SECONDS + _WAIT_SECONDS)
+
+    def _look(self, now: float) -> None:
+        """Each second, and more often while an interface is waited for."""
+        self._looked = now
+        for listener in self._listeners:
+            listener.look()
+        if not self.keep_own:
+            self._own = device.own_addresses()
+        self._count()
+
+    def _count(self) -> None:
+        dropped = sum(listener.count() for listener in self._listeners)
+        self.stats.incr("wifi_sniffer/kernel_dropped", dropped)
+        for listener in self._listeners:
+            self._dropped("old_filter", listener.misread)
+            listener.misread = 0
+        lost = sum(listener.lost for listener in self._listeners)
+        if lost:
+            self.stats.set("wifi_sniffer/interface_lost", lost)
+
+    def _dropped(self, reason: str, count: int) -> None:
+        if count:
+            self.stats.incr(f"wifi_sniffer/dropped/{reason}", count)
+
+    def _parse(self, listener: Listener, runs: list[Run]) -> list[Message]:
+        messages: list[Message] = []
+        for link_type, records in runs:
+            parser = self._parsers.get((listener.name, link_type))
+            if parser is None:
+                parser = self._parsers[listener.name, link_type] = self._parser(
+                    listener.name, link_type
+                )
+            messages += parser.parse(records, self._number)
+            self._number += len(records)
+            if parser.dropped:
+                for reason, count in parser.dropped.items():
+                    self._dropped(reason, count)
+                parser.dropped.clear()
+        if not self._own:
+            return messages
+        own = self._own
+        others = [
+            m
+            for m in messages
+            if not (
+                m.get("ta") in own or m.get("ra") in own or m.get("sa") in own or m.get("da") in own
+            )
+        ]
+        self._dropped("own_uplink", len(messages) - len(others))
+        return others
+
+    def _parser(self, name: str, link_type: int) -> FrameParser:
+        template: dict[str, Any] = {"sensor": self.sensor_name, "interface": name}
+        if self.labels:
+            template["labels"] = self.labels
+        like = next(iter(self._parsers.values()), None)
+        return FrameParser(link_type, template, self.keep_bad_fcs, self._session, like=like)
+
+    def status(self) -> dict[str, Any]:
+        """Kernel drops as of now, and how each interface is."""
+        self._count()
+        said: dict[str, Any] = {
+            "kernel_dropped": sum(listener.kernel_dropped for listener in self._listeners),
+            "interfaces": [f"{listener.name}: {listener.state}" for listener in self._listeners],
+            "interface_lost": sum(listener.lost for listener in self._listeners),
+        }
+        return said | (self.hopper.status() if self.hopper is not None else {})
+
+    def close(self) -> None:
+        if self.hopper is not None:
+            self.hopper.close()
+        for listener in self._listeners:
+            listener.close()
+
+
+def _names(interface: str | list[str]) -> list[str]:
+    return [interface] if isinstance(interface, str) else list(interface)
+
+
+def _check_expression(expression: str, snaplen: int) -> Iterator[tuple[str, str]]:
+    """Is it an expression on any link type? Without libpcap nobody knows."""
+    said = ""
+    for link_type in sorted(LINK_TYPES.values(), reverse=True):
+        try:
+            bpf.compile_expression(expression, link_type, snaplen)
+        except bpf.NoLibraryError:
+            return
+        except bpf.FilterError as error:
+            said = said or str(error)
+        else:
+            return
+    yield "bpf", said
