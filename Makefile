@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-kafka test lint check format bench fuzz reference clean
-.PHONY: stack stack-stop stack-status bench-kafka
+.PHONY: stack stack-stop stack-status bench-kafka bench-agent
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -53,6 +53,9 @@ bench: .venv/.ready-dev ## Measure, side by side with what one would use instead
 
 bench-kafka: .venv/.ready-dev ## Measure agent, worker and sink over a real Kafka and Elasticsearch
 	@$(BIN)/python -m bench.kafka $(BENCH)
+
+bench-agent: .venv/.ready-dev ## Measure a live agent beside tshark, dumpcap, airodump-ng, scapy (root)
+	@$(BIN)/python -m bench.agent_live $(BENCH)
 
 fuzz: .venv/.ready-dev ## A million mutated frames, then ten minutes coverage-guided
 	@infra/fuzz.sh

@@ -41,6 +41,7 @@ def give_away(user: str | None = None, keep: Iterable[int] = ()) -> None:
     is told to. Raises InputError where it can't become that user.
     """
     libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl.argtypes = [ctypes.c_int, *4 * [ctypes.c_ulong]]
     kept = set(keep)
     if user is not None:
         libc.prctl(_SET_KEEPCAPS, 1, 0, 0, 0)
@@ -58,6 +59,15 @@ def give_away(user: str | None = None, keep: Iterable[int] = ()) -> None:
     for number in kept:  # for the programs that it starts
         libc.prctl(_AMBIENT, _RAISE, number, 0, 0)
     libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def exists(user: str) -> bool:
+    """Is there such a user here?"""
+    try:
+        pwd.getpwnam(user)
+    except KeyError:
+        return False
+    return True
 
 
 def _become(user: str) -> None:

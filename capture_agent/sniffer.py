@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import pwd
 import select
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,12 +17,9 @@ from datastalker.options import option
 from datastalker.pipeline import Pipeline, SourceStage
 from datastalker.stats import Stats
 
-log = logging.getLogger("datastalker.stage.wifi_sniffer")
-
 _LOOK_SECONDS = 1.0
 _WAIT_SECONDS, _HOP_SECONDS = 0.2, 0.02
 _NAME_LENGTH = 15  # what the kernel allows
-_LONGEST = 1 << 16
 
 
 class Hopper(Protocol):
@@ -110,7 +105,7 @@ class WifiSniffer(SourceStage):
                 yield "bpf", str(error)
             except bpf.FilterError:  # it fits another link type
                 pass
-        if config["user"] is not None and config["user"] not in {u.pw_name for u in pwd.getpwall()}:
+        if config["user"] is not None and not rights.exists(config["user"]):
             yield "user", f"there is no user '{config['user']}' here"
 
     def __init__(

@@ -279,7 +279,7 @@ def test_without_libpcap_an_expression_says_what_to_install(
     bpf._library.cache_clear()
     monkeypatch.setattr(bpf, "_LIBRARIES", ("libnosuchpcap.so.1",))
     try:
-        with pytest.raises(bpf.NoLibraryError, match="apt install libpcap0.8"):
+        with pytest.raises(bpf.NoLibraryError, match="apt install libpcap"):
             bpf.compile_expression("type mgt", 127, 4096)
     finally:
         bpf._library.cache_clear()
