@@ -103,7 +103,8 @@ class Heard:
 
 
 class Tool:
-    """A tool under test, on one core. `slow`: frames a second at which its CPU is taken."""
+    """A tool under test, on one core. `count` gives the frames it had: of how many were sent, what
+    was on its standard output then and at its end, its standard error, what its socket lost."""
 
     def __init__(
         self, label: str, command: Callable[[str, Path], list[str]], count: Callable[..., int]
@@ -130,12 +131,13 @@ class Tool:
                     sent = send()
                     time.sleep(settle)
                     dropped = _dropped(interface)
+                    peak = _peak(process.pid)
                     text = out.read_text(errors="replace")
                 finally:
-                    usage = _end(process)
+                    cpu = _end(process)
             said = Path(folder, "stderr").read_text(errors="replace")
             frames = self._count(sent, text, out.read_text(errors="replace"), said, dropped)
-        return Heard(frames, usage[0] - before, usage[1])
+        return Heard(frames, cpu - before, peak)
 
 
 def _drain(master: int) -> None:
@@ -160,8 +162,14 @@ def _await(process: subprocess.Popen[bytes], interface: str, folder: Path) -> No
     time.sleep(1.0)
 
 
-def _end(process: subprocess.Popen[bytes]) -> tuple[float, float]:
-    """CPU seconds of it and its children, and its peak MiB."""
+def _peak(root: int) -> float:
+    """MiB that a process had at most."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{root}/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def _end(process: subprocess.Popen[bytes]) -> float:
+    """CPU seconds of it and its children, to its end."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     killer = threading.Timer(15, process.kill)
@@ -169,7 +177,7 @@ def _end(process: subprocess.Popen[bytes]) -> tuple[float, float]:
     _, status, usage = os.wait4(process.pid, 0)
     killer.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return usage.ru_utime + usage.ru_stime
 
 
 def _tree_cpu(root: int) -> float:
