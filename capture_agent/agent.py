@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any
 
@@ -19,7 +19,7 @@ from datastalker.errors import ConfigError, OutputError, Problem
 from datastalker.message import Message
 from datastalker.pipeline import Entry, Pipeline
 from datastalker.segments import segments, sensors_topic
-from datastalker.stage import Sink
+from datastalker.stage import Sink, Stage
 from datastalker.state import State
 from datastalker.topics import ALERT, FRAME, SENSOR
 
@@ -107,6 +107,7 @@ class Agent:
         self._reports = 0
         self._now = 0
         self._beat = (0, 0)
+        self._held_below = _held_below(config)
 
     def turn(self) -> None:
         """After each batch, and when there is none: whatever is due."""
@@ -260,10 +261,12 @@ class Agent:
             raise OutputError(self._failure())
 
     def _heartbeat_last(self) -> None:
-        """Nothing is held any more, so it is as late as the last frame."""
+        """Nothing is held here any more, so it is as late as the last frame. Behind the end of a
+        file nobody comes to move time, so it is as much later as workers hold what they have."""
         try:
             if self.pipeline.now:
-                self.publisher.heartbeat(self.pipeline.now)
+                held = 0 if self._source.live else self._held_below
+                self.publisher.heartbeat(self.pipeline.now + held)
             else:
                 self.publisher.linger(0)
         except OutputError:
@@ -336,6 +339,20 @@ class _Out(Sink):
 
     def result(self) -> str:
         return self.agent.result()
+
+
+def _held_below(config: Config) -> int:
+    """For how many microseconds the stages of workers hold a message at most."""
+    delay = 0
+    for segment in segments(config)[1:]:
+        holding = [
+            step
+            for step in segment.steps
+            if step.cls is not None and issubclass(step.cls, Stage) and step.cls.holds
+        ]
+        pipeline = build_segment(config, replace(segment, steps=holding))
+        delay += sum(entry.delay for entry in pipeline.entries)
+    return delay
 
 
 def _labels(source: Any) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Iterable
 from operator import itemgetter
@@ -14,8 +15,14 @@ from datastalker.state import NEVER
 from datastalker.stats import Stats
 
 _UNREPORTED = "dedupe/copies_unreported"
+_TOO_LATE = "dedupe/copies_too_late_to_merge"
 _COUNTED = 60_000_000
 """Microseconds for which a count waits for its transmitter's next frame."""
+_MOST = 16
+"""Times that are remembered of frames that differ in nothing else: a sequence number came round."""
+
+Sent = int | tuple[int, ...]
+"""When what passed was sent: one time, seldom several."""
 
 _common = itemgetter("ta", "seq", "kind", "frag", "retry", "length", "ra")
 
@@ -32,15 +39,22 @@ class Dedupe(Stage):
     `copies_dropped` with the transmitter's next frame. `merge` holds a frame for the window and
     passes the copy with the best signal, with `copies` and `heard_by` (each sensor's best signal).
     So a flood of equal frames stays visible in the counts.
+
+    Sensors that publish apart from each other may be heard one long after the other. What passed
+    is remembered for `late_seconds` beyond the window, by the data's time. In `merge` what comes
+    after its window waits for no other: a copy is dropped and counted, a new frame passes at once.
     """
 
     window_seconds: float = option(2.0, "copies are at most this far apart", minimum=0)
     mode: Literal["first", "merge"] = option("first", "pass the first at once, or all as one later")
+    late_seconds: float = option(
+        10, "one sensor's frames may come this much later than another's, by the data", minimum=0
+    )
 
     holds: ClassVar[bool] = True
 
-    def __init__(self, stats: Stats, window_seconds: float, mode: str) -> None:
-        self.window = int(window_seconds * 1e6)
+    def __init__(self, stats: Stats, window_seconds: float, mode: str, late_seconds: float) -> None:
+        self.window, self.late = int(window_seconds * 1e6), int(late_seconds * 1e6)
         self.handle = self._merge if mode == "merge" else self._first  # type: ignore[method-assign]
         if mode == "merge":
             self.delay = self.window + 1
@@ -58,20 +72,25 @@ class Dedupe(Stage):
         if time > state.now:
             state.now = time
         now = state.now  # a late frame's copies may be late too
-        # Kept for twice the window: a copy may arrive when time has moved on already.
-        until = now + 2 * self.window + 1
+        # Twice the window: a copy may arrive when time has moved on already.
+        until = now + 2 * self.window + self.late + 1
         before = state.add(key, time, until)
         if before is not None:
-            if abs(time - before) <= self.window:
+            if self._is_copy(time, before):
                 state.set(ta, (state.alive(ta) or self._forget(ta)) + 1, now + _COUNTED)
                 return None
-            state.set(key, time, until)
+            state.set(key, _and(before, time), until)
         if ta in state:
             if state.alive(ta):
                 message["copies_dropped"] = state.pop(ta)
             else:
                 self._forget(ta)
         return message
+
+    def _is_copy(self, time: int, sent: Sent) -> bool:
+        if isinstance(sent, int):
+            return abs(time - sent) <= self.window
+        return any(abs(time - one) <= self.window for one in sent)
 
     def _forget(self, ta: str) -> int:
         """No frame of the transmitter came in time to carry its count."""
@@ -82,20 +101,34 @@ class Dedupe(Stage):
 
     def _merge(self, message: Message) -> Message | list[Message] | None:
         state, key = self.state, _transmission(message)
-        out = self._release(state.now) if self.order and self.order[0][0] <= state.now else []
         time = message["timestamp"]
         if time is not None and time > state.now:
             state.now = time
+        out = self._release(state.now) if self.order and self.order[0][0] <= state.now else []
         if key is None:
             return [*out, message] if out else message
         sensor, signal = message.get("sensor"), message.get("signal_dbm")
-        held = state.get(key)  # [time, best copy, {sensor: best signal}, copies, until]
+        value = state.get(key)
+        # [time, best copy, {sensor: best signal}, copies, until, sent before]; else what was sent
+        held = value if isinstance(value, list) else None
         if held is None or abs(time - held[0]) > self.window:
+            sent = state.alive(key) if held is None else held[5]
+            if sent is not None and self._is_copy(time, sent):
+                self.stats.incr(_TOO_LATE)
+                return out
             if held is not None:
-                out.append(_merged(state.pop(key)))
-            until = state.now + self.delay  # a late frame's copies may be late too
-            state.set(key, [time, message, {sensor: signal}, 1, until], until)
-            self.order.append((until, key))
+                out.append(_merged(held))
+                sent = _and(sent, held[0])
+            until = time + self.delay
+            held = [time, message, {sensor: signal}, 1, until, sent]
+            if until <= state.now:  # too late to wait for others
+                if until + self.late > state.now:
+                    out.append(_merged(held))
+                    state.set(key, _and(sent, time), state.now + self.window + self.late)
+                    return out
+                held[4] = until = state.now + self.delay  # of another time: copies come with it
+            state.set(key, held, until)
+            insort(self.order, (until, key), key=itemgetter(0))
             return out
         if _rank(message) > _rank(held[1]):
             held[1] = message
@@ -112,26 +145,34 @@ class Dedupe(Stage):
         while self.order and self.order[0][0] <= now:
             until, key = self.order.popleft()
             held = self.state.get(key)
-            if held is not None and held[4] == until:
-                out.append(_merged(self.state.pop(key)))
+            if isinstance(held, list) and held[4] == until:
+                self._remember(key, self.state.pop(key))
+                out.append(_merged(held))
         return out
 
+    def _remember(self, key: Any, held: list[Any]) -> None:
+        if self.late:
+            self.state.set(key, _and(held[5], held[0]), held[4] + self.window + self.late)
+
     def tick(self, now: int) -> Iterable[Message]:
-        due = self.state.expired(now)
-        if self.mode == "merge":
-            self._release(now)  # all in `due`: only their order is forgotten
-            return [_merged(held) for _, held, _ in due]
-        for key, count, _ in due:
-            if not isinstance(key, tuple):
-                self.stats.incr(_UNREPORTED, count)
-        return ()
+        out: list[Message] = []
+        for key, value, expires in self.state.expired(now):
+            if isinstance(value, list):
+                out.append(_merged(value))
+                if expires <= now < NEVER:  # else it made room, or it is over
+                    self._remember(key, value)
+            elif not isinstance(key, tuple):
+                self.stats.incr(_UNREPORTED, value)
+        if self.order:
+            self._release(now)  # all in `out`: only their order is forgotten
+        return out
 
     def flush(self) -> Iterable[Message]:
         return self.tick(NEVER)
 
     def restored(self) -> None:
         if self.mode == "merge":
-            held = ((held[4], key) for key, held in self.state.items())
+            held = ((v[4], key) for key, v in self.state.items() if isinstance(v, list))
             self.order = deque(sorted(held, key=itemgetter(0)))
 
     def adds(self) -> list[Field]:
@@ -150,6 +191,13 @@ def _transmission(message: Message) -> tuple[Any, ...] | None:
         return None
     key: tuple[Any, ...] = _common(message)
     return None if key[0] is None else (*key, get("tsf" if key[2] == "BEACON" else "tid"))
+
+
+def _and(sent: Sent | None, time: int) -> Sent:
+    """What was sent, and one more."""
+    if sent is None:
+        return time
+    return (*((sent,) if isinstance(sent, int) else sent), time)[-_MOST:]
 
 
 def _rank(message: Message) -> tuple[Any, ...]:

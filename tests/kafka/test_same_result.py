@@ -32,7 +32,7 @@ topics: {{"{name}.frames": {{partitions: {partitions}}}}}
 pipeline:
   - pcap: {{path: "{path}"}}
   - topic: {name}.frames
-  - dedupe: {{window_seconds: 2}}
+  - dedupe: {{window_seconds: 2, mode: {mode}}}
   - beacon_filter
   - oui
   - moving_average
@@ -48,10 +48,10 @@ Write = Callable[..., Path]
 def configuration(tmp_path: Path, kafka: Kafka) -> Write:
     name = f"same-{uuid.uuid4().hex[:8]}"
 
-    def write(path: str, out: str, partitions: int, more: str = "") -> Path:
+    def write(path: str, out: str, partitions: int, more: str = "", mode: str = "first") -> Path:
         text = PIPELINE.format(
             name=name, kafka=kafka.bootstrap_servers, path=path, out=tmp_path / out,
-            partitions=partitions,
+            partitions=partitions, mode=mode,
         )  # fmt: skip
         (tmp_path / "config.yaml").write_text(text + more)
         return tmp_path / "config.yaml"
@@ -80,15 +80,15 @@ def over_kafka(config: Path, log: Path, sink: str) -> None:
     stalk("sink", sink, "--drain", "-c", str(config))
 
 
-@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize(("partitions", "mode"), [(1, "first"), (3, "first"), (3, "merge")])
 def test_the_rows_are_the_same_in_one_process_and_over_kafka(
-    tmp_path: Path, configuration: Write, partitions: int
+    tmp_path: Path, configuration: Write, partitions: int, mode: str
 ) -> None:
     stalk("simulate", "--out", str(tmp_path / "air"), "--minutes", "5", "--attack")
     path = f"{tmp_path}/air/sensor-*.pcap"
-    stalk("run", "-q", "-c", str(configuration(path, "embedded", partitions)))
+    stalk("run", "-q", "-c", str(configuration(path, "embedded", partitions, mode=mode)))
 
-    over_kafka(configuration(path, "kafka", partitions), tmp_path / "worker.log", "csv")
+    over_kafka(configuration(path, "kafka", partitions, mode=mode), tmp_path / "worker.log", "csv")
 
     for kind in ("frame", "presence"):
         one, other = rows(tmp_path / "embedded", kind), rows(tmp_path / "kafka", kind)

@@ -74,6 +74,17 @@ class TestFirst:
     def test_a_sequence_number_that_comes_round_again_is_another_frame(self) -> None:
         assert len(run_stage("dedupe", [copy(0), copy(86_400), copy(86_400.5)])) == 2
 
+    def test_a_sensor_whose_frames_come_much_later_is_heard_no_second_time(self) -> None:
+        one = [copy(at, seq=at) for at in range(30)]
+        other = [copy(at + 0.1, seq=at, sensor="study") for at in range(30)]
+        assert len(run_stage("dedupe", [*one, *other], late_seconds=30)) == 30
+        assert len(run_stage("dedupe", [*one, *other], late_seconds=0)) > 50
+
+    def test_each_time_that_a_number_came_round_is_remembered(self) -> None:
+        one = [copy(at) for at in (0, 5, 10, 15)]
+        other = [copy(at + 0.1, sensor="study") for at in (0, 5, 10, 15)]
+        assert len(run_stage("dedupe", [*one, *other])) == 4
+
     def test_how_many_were_dropped_travels_with_the_transmitters_next_frame(self) -> None:
         out = run_stage(
             "dedupe", [copy(), copy(), copy(), copy(ta=B), copy(1, seq=8), copy(2, seq=9)]
@@ -166,6 +177,19 @@ class TestMerge:
         late = [copy(at, seq=at) for at in range(20) for _ in range(2)]
         out = [m for message in [copy(1e8), *late] for m in pipeline.feed([message])]
         assert sorted(m["copies"] for m in out + pipeline.finish()) == [1] + 20 * [2]
+
+    def test_a_copy_that_comes_after_its_window_is_dropped_and_counted(self) -> None:
+        pipeline = build([{"dedupe": {"mode": "merge"}}])
+        late = [copy(0), copy(0.1), copy(9, seq=8), copy(0.2, sensor="study")]
+        out = [m for message in late for m in pipeline.feed([message])] + pipeline.finish()
+        assert [(m["seq"], m["copies"]) for m in out] == [(7, 2), (8, 1)]
+        assert pipeline.stats.get("dedupe/copies_too_late_to_merge") == 1
+
+    def test_a_frame_that_comes_after_its_window_waits_for_no_other(self) -> None:
+        pipeline = build([{"dedupe": {"mode": "merge"}}])
+        pipeline.feed([copy(9, seq=8)])
+        assert [m["seq"] for m in pipeline.feed([copy(0), copy(0.1, sensor="study")])] == [7]
+        assert pipeline.stats.get("dedupe/copies_too_late_to_merge") == 1
 
     def test_what_is_held_is_no_loss_in_the_statistics(self) -> None:
         pipeline = build([{"dedupe": {"mode": "merge"}}])
