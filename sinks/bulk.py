@@ -157,10 +157,12 @@ class Bulk:
             return OutputError(f"{at}: what answers is no Elasticsearch; correct 'hosts'")
         if status is None and isinstance(error, self._errors.TransportError):
             said = str(error)
-            if "CERTIFICATE_VERIFY_FAILED" in said:
+            reason = str(error.message)  # of a TLS error `said` has nothing
+            if "CERTIFICATE_VERIFY_FAILED" in reason:
                 return OutputError(
-                    f"{at}: the server's certificate is not signed by an authority that is known "
-                    "here; give the file with the authority's certificate as 'ca'"
+                    f"{at}: the server's certificate can't be trusted ({reason}); give the file "
+                    "with the certificate of who signed it as 'ca', and in 'hosts' a name that it "
+                    "is for"
                 )
             return RetryLater(f"{at} can't be reached, correct 'hosts' or start it: {said}", 1.0)
         if status in _BUSY:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import multiprocessing
 import os
 import random
 import resource
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +48,33 @@ def test_a_file_says_from_where_its_rows_are_and_its_end_is_committed(csv_site: 
     assert [row["id"] for row in here.rows()] == ids
     assert names(here) == [f"frame-{here.frames}-0-000000000000-000000000005.csv"]
     assert here.committed("csv", here.frames) == 5
+
+
+def test_a_file_can_be_followed_with_tail_while_it_is_written_and_to_its_end(
+    csv_site: Make, tmp_path: Path
+) -> None:
+    here = csv_site()
+    ids = here.publish(3)
+    runner = here.start("csv")
+    (part,) = here.until(lambda: list(here.folder.glob("out/*.part")), "a file is begun")
+    shown = tmp_path / "shown"
+    with open(shown, "wb") as output:
+        tail = subprocess.Popen(["tail", "-n", "+1", "-f", str(part)], stdout=output)
+    try:
+
+        def lines() -> list[str]:
+            with open(shown, newline="", encoding="utf-8") as handle:
+                return [row["id"] for row in csv.DictReader(handle)]
+
+        here.until(lambda: lines() == ids, "what was there")
+        ids += here.publish(3)
+        here.until(lambda: lines() == ids, "what came since")
+        assert here.rows() == [], "it is not finished"
+        here.stop(runner)
+        assert [row["id"] for row in here.rows()] == lines() == ids
+    finally:
+        tail.kill()
+        tail.wait()
 
 
 def test_a_batch_that_a_worker_sent_again_is_written_once_also_after_a_restart(
