@@ -260,8 +260,10 @@ class Bridge:
         await self._rest()
         try:
             self._forget()
-            for number in sorted({tp.partition for tp in self.assigned()}):
+            numbers = sorted({tp.partition for tp in self.assigned()})
+            for number in numbers:
                 self._make(number)
+            log.info("%s: partitions %s", self.segment.name, ", ".join(map(str, numbers)) or "none")
             self._open.set()
         except DataStalkerError as error:
             die(f"{self.segment.name}: {error}")

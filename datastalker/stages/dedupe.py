@@ -16,6 +16,7 @@ from datastalker.stats import Stats
 
 _UNREPORTED = "dedupe/copies_unreported"
 _TOO_LATE = "dedupe/copies_too_late_to_merge"
+_FORGOTTEN = "dedupe/too_late_to_compare"
 _COUNTED = 60_000_000
 """Microseconds for which a count waits for its transmitter's next frame."""
 _MOST = 16
@@ -41,8 +42,10 @@ class Dedupe(Stage):
     So a flood of equal frames stays visible in the counts.
 
     Sensors that publish apart from each other may be heard one long after the other. What passed
-    is remembered for `late_seconds` beyond the window, by the data's time. In `merge` what comes
-    after its window waits for no other: a copy is dropped and counted, a new frame passes at once.
+    is remembered for `late_seconds` beyond the window, by the data's time; what comes later than
+    that still passes, and counts as `dedupe/too_late_to_compare`. In `merge` what comes after its
+    window waits for no other: a copy is dropped and counted as `dedupe/copies_too_late_to_merge`,
+    a new frame passes at once.
     """
 
     window_seconds: float = option(2.0, "copies are at most this far apart", minimum=0)
@@ -55,6 +58,7 @@ class Dedupe(Stage):
 
     def __init__(self, stats: Stats, window_seconds: float, mode: str, late_seconds: float) -> None:
         self.window, self.late = int(window_seconds * 1e6), int(late_seconds * 1e6)
+        self.remembered = 2 * self.window + self.late
         self.handle = self._merge if mode == "merge" else self._first  # type: ignore[method-assign]
         if mode == "merge":
             self.delay = self.window + 1
@@ -71,9 +75,11 @@ class Dedupe(Stage):
         state, time, ta = self.state, message["timestamp"], key[0]
         if time > state.now:
             state.now = time
+        elif state.now - time > self.remembered:
+            self.stats.incr(_FORGOTTEN)
         now = state.now  # a late frame's copies may be late too
-        # Twice the window: a copy may arrive when time has moved on already.
-        until = now + 2 * self.window + self.late + 1
+        # Twice the window and more: a copy may arrive when time has moved on already.
+        until = now + self.remembered + 1
         before = state.add(key, time, until)
         if before is not None:
             if self._is_copy(time, before):

@@ -34,7 +34,7 @@ from datastalker.state import Journal
 from datastalker.testing import frame
 from datastalker.topics import partition_of_value
 from datastalker.wire import BatchEncoder, decode_batch, decode_event
-from infra.local import Kafka
+from infra.local import Kafka, Stack
 from processors.store import Ring
 
 ROOT = Path(__file__).parents[2]
@@ -61,12 +61,13 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT) -> 
 class Worker:
     """A process as a user starts it, with its log."""
 
-    def __init__(self, rig: Rig, number: int, segment: str = "") -> None:
+    def __init__(self, rig: Rig, number: int, segment: str = "", instance: str = "") -> None:
         self.log_file = rig.path / f"worker-{number}-{time.monotonic_ns()}.log"
         environment = {
             **os.environ,
             "DATASTALKER_CONFIG": str(rig.config),
             "DATASTALKER_SEGMENT": segment,
+            "WORKER": instance,
             "PYTHONPATH": str(ROOT),
         }
         with self.log_file.open("wb") as log:
@@ -151,8 +152,8 @@ class Rig:
         assert not done.value.code
         return self
 
-    def worker(self, segment: str = "") -> Worker:
-        self.workers.append(Worker(self, len(self.workers), segment))
+    def worker(self, segment: str = "", instance: str = "") -> Worker:
+        self.workers.append(Worker(self, len(self.workers), segment, instance))
         return self.workers[-1]
 
     def batches(self, messages: list[DataMessage], size: int = 50) -> list[tuple[int, bytes]]:
@@ -493,6 +494,77 @@ def test_a_worker_that_makes_no_progress_turns_unready_and_exits(rig: Rig) -> No
     wait_for(lambda: worker.get("/readyz")[0] == 503, f"unready\n{worker.log}")
     assert wait_for(lambda: worker.process.poll(), "exit") == 1
     assert "the worker ends: " in worker.log
+
+
+def test_a_worker_under_lag_that_finishes_nothing_turns_unready_and_exits(
+    rig: Rig, own_stack: Callable[[], Stack]
+) -> None:
+    registry = own_stack().registry.start()
+    rig.write(
+        ["dedupe"], workers={"stall_seconds": 5}, schema_registry={"url": registry.url}
+    ).apply()
+    worker = rig.worker().wait_ready()
+    registry.kill()
+    unknown = b"\0\0\0\xff\xff and whatever a schema that only the registry knows makes of it"
+    rig.publish([(0, unknown), (0, unknown)])
+
+    wait_for(lambda: worker.get("/readyz")[0] == 503, f"unready\n{worker.log}")
+    assert "nothing was finished for" in worker.get("/livez")[1]
+    assert wait_for(lambda: worker.process.poll(), "exit") == 1
+    assert "waiting for the schema registry" in worker.log
+    assert rig.read(rig.dead) == []
+
+
+def test_a_worker_that_does_not_get_its_partitions_in_time_exits(
+    own_kafka: Callable[[], Kafka], tmp_path: Path
+) -> None:
+    broker = own_kafka()
+    rig = Rig(broker, tmp_path)
+    rig.write(["dedupe"], workers={"recovery_seconds": 5}).apply()
+    worker = rig.worker()
+    try:
+        wait_for(lambda: worker.get("/livez")[0], f"health\n{worker.log}")
+        broker.pause()
+        wait_for(lambda: worker.get("/readyz")[0] == 503, "unready")
+        assert wait_for(lambda: worker.process.poll(), f"exit\n{worker.log}") == 1
+        assert "records of state remain)" in worker.log
+    finally:
+        broker.resume()
+        worker.end(signal.SIGKILL)
+
+
+def test_a_worker_with_a_name_that_is_back_in_time_disturbs_no_other(rig: Rig) -> None:
+    named = {"instance_id": "${WORKER:-none}", "session_timeout_seconds": 60}
+    rig.write(["dedupe"], partitions=4, workers=named).apply()
+    stays, goes = rig.worker(instance="a"), rig.worker(instance="b")
+    has = f'datastalker_partitions{{segment="{rig.name}-1"}} 2\n'
+    for worker in (stays, goes):
+        wait_for(lambda w=worker: has in w.get("/metrics")[1], f"two each\n{worker.log}")  # type: ignore[misc]
+    given = ": partitions "
+    before = stays.log.count(given)
+
+    goes.end(signal.SIGKILL)
+    back = rig.worker(instance="b").wait_ready()
+    frames = [frame(n, ta=f"02:00:00:00:00:{n:02x}", seq=n, id=f"s-{n}") for n in range(40)]
+    batches = rig.batches(frames)
+    rig.publish(batches)
+
+    wait_for(lambda: rig.offsets() == len(batches), f"all handled\n{back.log}")
+    assert stays.log.count(given) == before
+    assert (
+        back.log.rpartition(given)[2].splitlines()[0]
+        == (goes.log.rpartition(given)[2].splitlines()[0])
+    )
+
+
+def test_another_number_of_partitions_is_said_at_the_start(rig: Rig) -> None:
+    rig.write(["dedupe"], partitions=1).apply()
+    rig.write(["dedupe"], partitions=3)
+    worker = rig.worker()
+
+    assert worker.process.wait(60) == 1
+    assert f"topic '{rig.frames}' has 1 partition, and partitions: 3 is configured" in worker.log
+    assert "Traceback" not in worker.log
 
 
 def test_a_missing_topic_is_said_at_the_start(rig: Rig) -> None:

@@ -80,6 +80,12 @@ class TestFirst:
         assert len(run_stage("dedupe", [*one, *other], late_seconds=30)) == 30
         assert len(run_stage("dedupe", [*one, *other], late_seconds=0)) > 50
 
+    def test_what_comes_later_than_it_remembers_passes_and_is_counted(self) -> None:
+        pipeline = build([{"dedupe": {"late_seconds": 20}}])
+        frames = [copy(0), copy(100, seq=8), copy(76, seq=9), copy(75.9, seq=10)]
+        assert len(pipeline.feed(frames)) == 4
+        assert pipeline.stats.get("dedupe/too_late_to_compare") == 1
+
     def test_each_time_that_a_number_came_round_is_remembered(self) -> None:
         one = [copy(at) for at in (0, 5, 10, 15)]
         other = [copy(at + 0.1, sensor="study") for at in (0, 5, 10, 15)]
