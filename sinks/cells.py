@@ -105,25 +105,35 @@ class Memo(dict[Any, str]):
 
 
 class Time:
-    """Microseconds since 1970-01-01 as ISO 8601 in UTC; a callable that knows the last second."""
+    """Microseconds since 1970-01-01 as ISO 8601 in UTC; empty where there is no such date."""
 
     def __init__(self) -> None:
-        self._begin = -1_000_000  # of the second whose text is known
-        self._text = "1969-12-31T23:59:59."
+        self.seconds = _Seconds()
 
     def __call__(self, value: Any) -> str:
         if not isinstance(value, int):
             return ""
-        micro = value - self._begin
-        if not 0 <= micro < 1_000_000:
-            begin = value // 1_000_000 * 1_000_000
-            try:
-                moment = _EPOCH + timedelta(microseconds=begin)
-            except OverflowError:  # beyond the year 9999: the timestamp column still has it
-                return ""
-            self._text = moment.strftime("%Y-%m-%dT%H:%M:%S.")
-            self._begin, micro = begin, value - begin
-        return f"{self._text}{micro:06d}Z"
+        try:
+            moment = _EPOCH + timedelta(microseconds=value)
+        except OverflowError:  # beyond the year 9999: the timestamp column still has it
+            return ""
+        return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+class _Seconds(dict[str, str]):
+    """The digits of a second since 1970-01-01 to its date and time, up to the dot. Bounded.
+
+    Raises ValueError and OverflowError for what a plain way has to write.
+    """
+
+    def __missing__(self, second: str) -> str:
+        if not second.isdecimal():
+            raise ValueError
+        moment = _EPOCH + timedelta(seconds=int(second))
+        if len(self) >= _MEMO_ENTRIES:
+            self.clear()
+        text = self[second] = f"{moment:%Y-%m-%dT%H:%M:%S}."
+        return text
 
 
 class Cells:

@@ -105,30 +105,39 @@ class Layout:
     def _make(self, message: Message) -> Line:
         """A function from values to the row. It is made of our own names and numbers alone."""
         parts: list[str] = []
-        given: dict[str, Any] = {}
+        given: dict[str, Any] = {"seconds": self._cells.time.seconds}
+        numbers: list[str] = []
         cells = [*self._find(message)]
         while cells:
             cell = cells.pop(0)
+            name = f"c{len(parts)}"
             if cell is None:
                 parts.append("")
-            elif not cell.repeats:
-                if cell.convert is int.__repr__:
-                    parts.append(f"{{v{cell.at}:d}}")
-                else:
-                    given[f"c{len(parts)}"] = cell.convert
-                    values = "v" if cell.name == EXTRA else f"v{cell.at}"
-                    parts.append(f"{{c{len(parts)}({values})}}")
-            else:
+            elif cell.name == TIME:
+                parts.append("{second}{time[-6:]}Z")
+            elif cell.repeats:
                 group: list[Cell | None] = [cell]
                 while cells and (cells[0] is None or cells[0].repeats):
                     group.append(cells.pop(0))
-                found = [one for one in group if one is not None]
-                given[f"c{len(parts)}"] = self._group(tuple(group))
-                values = ",".join(f"v{one.at}" for one in found)
-                parts.append(f"{{c{len(parts)}[{values}]}}")
-        names = "".join(f"v{at}," for at in range(len(message)))
-        code = f'def line(v):\n {names} = v\n return f"{",".join(parts)}\\r\\n"'
-        exec(code, given)
+                values = ",".join(f"v{one.at}" for one in group if one is not None)
+                given[name] = self._group(tuple(group))
+                parts.append(f"{{{name}[{values}]}}")
+            elif cell.convert is int.__repr__:
+                numbers.append(f"v{cell.at}")
+                parts.append("{time}" if cell.name == "timestamp" else f"{{v{cell.at}}}")
+            else:
+                given[name] = cell.convert
+                parts.append(f"{{{name}({'v' if cell.name == EXTRA else f'v{cell.at}'})}}")
+        code = ["def line(v):", "".join(f"v{at}," for at in range(len(message))) + " = v"]
+        if "timestamp" in message:
+            time = f"v{[*message].index('timestamp')}"
+            numbers.append(time)
+            code += [f'time = f"{{{time}}}"', "second = seconds[time[:-6]]"]
+        if numbers:
+            classes = " is ".join(f"{number}.__class__" for number in numbers)
+            code += [f"if not {classes} is int:", " raise TypeError"]
+        code.append(f'return f"{",".join(parts)}\\r\\n"')
+        exec("\n ".join(code), given)
         line: Line = given["line"]
         return line
 

@@ -12,6 +12,7 @@ import pytest
 from datastalker.errors import ConfigError
 from datastalker.message import FRAME_FIELDS, PRESENCE_FIELDS, Message
 from datastalker.testing import START, build, frame, run
+from sinks.layout import Layout
 
 STAMP = "20260302T170000Z"
 
@@ -160,3 +161,23 @@ def test_a_time_beyond_what_a_calendar_has_is_left_to_the_timestamp(tmp_path: Pa
     (file,) = tmp_path.iterdir()
     assert [r["time"] for r in read(file)] == [""]
     assert [r["timestamp"] for r in read(file)] == [str(2**62)]
+
+
+def test_a_row_is_the_same_however_often_its_like_was_written(tmp_path: Path) -> None:
+    """Rows of keys that come often are written by a function of their own."""
+    times = (-2_234_567, -1, 0, 5, 999_999, 1_000_000, START, 253_402_300_800_000_000, 10**18)
+    odd: list[dict[str, Any]] = [
+        {"seq": True},
+        {"retry": 1},
+        {"retry": "no"},
+        {"ta": 7},
+        {"seq": None},
+    ]
+    for n, keys in enumerate([*({"timestamp": time} for time in times), *odd, {"seq": 1.5}]):
+        message = frame(ssid="x", seq=n, retry=True, ta="00:00:00:00:00:01", zebra=1)
+        message.update(keys)
+        first, often = Layout("frame", None, ()), Layout("frame", None, ())
+        for _ in range(50):
+            often.line(frame(ssid="y", seq=1, retry=False, ta="00:00:00:00:00:02", zebra=2))
+        assert often.line(message) == first.line(message)
+        assert often._lines
