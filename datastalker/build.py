@@ -96,6 +96,10 @@ class _Cut(Stage):
     def handle_bulk(self, messages: list[Message]) -> list[Message]:
         return [message for message in messages if message.type in self.topics]
 
+    def on_upstream(self, message: Message) -> None:
+        """As over Kafka, nothing goes up through a topic."""
+        self.stats.incr("topic/stopped_going_up")
+
 
 def _bind(component: Any, step: Step, config: Config, stats: Stats) -> Any:
     component.stats = stats

@@ -76,6 +76,8 @@ class Pipeline:
         self.stop_reason: str | None = None
         self.on_failure: Callable[[str, Exception, list[Message]], None] | None = None
         """Called with a stage's name, what it raised and the messages that were lost by it."""
+        for entry in self.entries:
+            entry.component.carry_up = partial(self._up, entry)
 
     @staticmethod
     def register_stage(name: str) -> Callable[[AnyComponent], AnyComponent]:
@@ -359,6 +361,24 @@ class Pipeline:
             self._report(entry, error, [])
         return []
 
+    def _up(self, below: Entry, message: Message) -> None:
+        """Take a message from a component to those above it, the nearest first, until one takes it.
+
+        One that fails loses it, counted and shown once. What nobody takes is counted too.
+        """
+        for entry in reversed(self.entries[: self.entries.index(below)]):
+            try:
+                given = _check_up(entry.component.on_upstream(message))
+            except Exception as error:
+                entry.stats.errors += 1
+                self._report(entry, error, [message])
+                return
+            if given is None:
+                return
+            message = given
+        if self.source is None or _check_up(self.source.on_upstream(message)) is not None:
+            self.stats.incr(f"{below.stats.name}/unheard_above")
+
     def _end(self, stop: StopPipeline, seen: list[Message]) -> None:
         """A stage ends the run: time is what it was with the last message that it saw."""
         self.now = max(self._before, *(m.get("timestamp") or 0 for m in seen), 0)
@@ -409,6 +429,12 @@ def _check_list(result: object, who: str) -> None:
     for item in result:
         if not isinstance(item, Message):
             raise TypeError(f"{who} gave a list with a {type(item).__name__}, not a Message")
+
+
+def _check_up(result: object) -> Message | None:
+    if result is not None and not isinstance(result, Message):
+        raise TypeError(f"on_upstream gave a {type(result).__name__}; give a Message, or None")
+    return result
 
 
 def _check_batch(batch: object) -> None:

@@ -37,6 +37,8 @@ class Component:
     example: ClassVar[dict[str, Any]] = {}
     """Options to show in an example, where the defaults alone would be refused or say little."""
     log: ClassVar[logging.Logger] = logging.getLogger("datastalker.stage")
+    carry_up: Callable[[Message], None] | None = None
+    """Set by the runner: takes a message to what stands above."""
     stats: Stats
     state: State
 
@@ -80,6 +82,19 @@ class Component:
         Empty: it keeps no state, or none that goes by a field.
         """
         return []
+
+    def up(self, message: Message) -> None:
+        """Send a message up the pipeline, to the source in the end: ask the hopper for a channel.
+
+        It is there when this returns. A topic stops it, and so does whoever takes it; alone, in a
+        test of one stage, nobody hears it.
+        """
+        if self.carry_up is not None:
+            self.carry_up(message)
+
+    def on_upstream(self, message: Message) -> Message | None:
+        """What a component below has sent up: give it on (changed or not), or None to take it."""
+        return message
 
     def adds(self) -> list[Field]:
         """The keys it sets beyond the contract: sinks give each a column of its own."""
@@ -238,8 +253,8 @@ REGISTRY: dict[str, type[Component]] = {}
 """Every class that was registered so far, by its name in the YAML."""
 
 
-_TAKEN = {"name", "state", "log", "when"}
-"""What no option can be called: the runner sets the first three, and looks at the last itself."""
+_TAKEN = {"name", "state", "log", "when", "up"}
+"""What no option can be called: the runner sets or calls it, or (`when`) looks at it itself."""
 
 
 def _place(cls: type) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from datastalker import config as configuration
 from datastalker.message import Message
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, SourceStage
+from datastalker.stats import Stats
 
 SECOND = 1_000_000
 """Microseconds."""
@@ -31,6 +32,14 @@ class Messages(SourceStage):
 
     batch: int = option(1000, "messages a batch")
     messages: Iterable[Message] = ()
+
+    def __init__(self, stats: Stats, batch: int = 1000) -> None:
+        self.stats, self.batch = stats, batch
+        self.heard: list[Message] = []
+        """What stages below it have sent up."""
+
+    def on_upstream(self, message: Message) -> None:
+        self.heard.append(message)
 
     def run(self) -> Any:
         todo = [Message(message) for message in self.messages]
