@@ -98,7 +98,7 @@ def _avs(data: bytes) -> Radio:
     fields = radio.fields
     if 0 < channel < 256:
         fields["channel"] = channel
-        freq = phy.frequency(channel, phy_type == _AVS_OFDM_5_GHZ)
+        freq = phy.frequency(channel, 5.0 if phy_type == _AVS_OFDM_5_GHZ else 2.4)
         if freq is not None:
             fields["freq_mhz"] = freq
     elif channel:

@@ -7,6 +7,9 @@ A rate is null where the receiver didn't tell all of modulation, width and guard
 
 from __future__ import annotations
 
+BANDS = (2.4, 5.0, 6.0)
+"""In GHz, as people call them: those in which there are channels to listen to."""
+
 
 def channel_number(freq_mhz: int) -> int | None:
     """The channel at a frequency in MHz; None outside the bands that have numbers."""
@@ -16,6 +19,8 @@ def channel_number(freq_mhz: int) -> int | None:
         return 14
     if 5000 <= freq_mhz <= 5925:
         return (freq_mhz - 5000) // 5
+    if freq_mhz == 5935:
+        return 2  # operating class 136: the one channel below the others of its band
     if 5950 <= freq_mhz <= 7125:
         return (freq_mhz - 5950) // 5
     if 4910 <= freq_mhz <= 4980:
@@ -23,13 +28,48 @@ def channel_number(freq_mhz: int) -> int | None:
     return None
 
 
-def frequency(channel: int, band_5_ghz: bool) -> int | None:
-    """MHz of a channel of a known band."""
-    if band_5_ghz:
+def frequency(channel: int, band: float) -> int | None:
+    """MHz of a channel of a band, one of BANDS."""
+    if band == 6:
+        return 5935 if channel == 2 else 5950 + 5 * channel if 1 <= channel <= 233 else None
+    if band == 5:
         return 5000 + 5 * channel if 7 <= channel <= 181 else None
     if 1 <= channel <= 13:
         return 2407 + 5 * channel
     return 2484 if channel == 14 else None
+
+
+def band(freq_mhz: int) -> float | None:
+    """The band of a frequency, one of BANDS; None: another, or none."""
+    if 2400 < freq_mhz < 2500:
+        return 2.4
+    if 5150 <= freq_mhz <= 5925:
+        return 5.0
+    return 6.0 if 5925 < freq_mhz <= 7125 else None
+
+
+# The lowest 20 MHz channel of each stretch that wider channels divide without a gap, and how many
+# 20 MHz channels it has (annex E, operating classes 115 to 130, 131 to 134).
+_STRETCHES = ((5180, 8), (5500, 12), (5745, 8), (5955, 59))
+_NARROW = {*range(2412, 2473, 5), 2484, 5935}
+
+
+def centre(freq_mhz: int, width_mhz: int) -> int | None:
+    """The centre of the channel of that width (20, 40, 80, 160) whose primary 20 MHz channel is at
+    `freq_mhz`; None where there is no such channel."""
+    if freq_mhz in _NARROW:
+        if (
+            width_mhz == 40 and freq_mhz <= 2472
+        ):  # above or below: below, where there is little above
+            return freq_mhz + 10 if freq_mhz <= 2442 else freq_mhz - 10
+        return freq_mhz if width_mhz == 20 else None
+    for first, count in _STRETCHES:
+        place, off = divmod(freq_mhz - first, 20)
+        if off == 0 and 0 <= place < count:
+            parts = width_mhz // 20
+            begin = place - place % parts
+            return first + 20 * begin + 10 * (parts - 1) if begin + parts <= count else None
+    return None
 
 
 def legacy_kbps(units: int) -> int:
