@@ -5,13 +5,17 @@ from __future__ import annotations
 import select
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from time import monotonic
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal
 
 from capture_agent import bpf, device, rights
 from capture_agent.device import LINK_TYPES
 from capture_agent.frame import FrameParser
+from capture_agent.hop_plan import HopperOptions, check_channels, defaults
+from capture_agent.hopper import Hopper, from_options
 from capture_agent.listener import LISTENING, Listener, Run
+from capture_agent.monitor import Monitors
 from datastalker.message import Message
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, SourceStage
@@ -20,18 +24,6 @@ from datastalker.stats import Stats
 _LOOK_SECONDS = 1.0
 _WAIT_SECONDS, _HOP_SECONDS = 0.2, 0.02
 _NAME_LENGTH = 15  # what the kernel allows
-
-
-class Hopper(Protocol):
-    """What changes channels. `turn` is called at least every 20 ms, `heard` with each batch."""
-
-    def turn(self, now: float) -> None: ...
-
-    def heard(self, messages: list[Message]) -> None: ...
-
-    def status(self) -> dict[str, Any]: ...
-
-    def close(self) -> None: ...
 
 
 @Pipeline.register_stage("wifi_sniffer")
@@ -46,6 +38,13 @@ class WifiSniffer(SourceStage):
 
     interface: str | list[str] = option(
         help="an interface in monitor mode, or several; one that isn't there yet is waited for"
+    )
+    monitor: Literal["auto", "never"] = option(
+        "auto", "auto: where an interface is not in monitor mode, make one beside it that is, and "
+        "remove it at the end; never: leave the cards as they are",
+    )  # fmt: skip
+    hopper: bool | dict = option(  # type: ignore[type-arg]
+        False, "change channels: true, or a mapping of what follows", nested=HopperOptions
     )
     bpf: str | None = option(
         None, "hear only what this filter lets pass, in the kernel; in tcpdump's language"
@@ -86,6 +85,9 @@ class WifiSniffer(SourceStage):
                 yield "interface", f"'{name}' can't be an interface's name"
         if config["bpf"] is not None:
             yield from _check_expression(config["bpf"], config["snaplen"])
+        if isinstance(config["hopper"], dict):
+            for place, text in check_channels(config["hopper"]):
+                yield f"hopper.{place}", text
 
     @classmethod
     def warn_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -93,7 +95,9 @@ class WifiSniffer(SourceStage):
             found = device.find(name)
             if found is None:
                 yield "interface", f"there is no interface '{name}' here, now; it is waited for"
-            elif found.type not in LINK_TYPES:
+            elif found.type not in LINK_TYPES and not (
+                config["monitor"] == "auto" and Path(f"/sys/class/net/{name}/phy80211").exists()
+            ):
                 yield (
                     "interface",
                     f"'{name}' is {found.type_name}, not in monitor mode; it is waited for",
@@ -112,6 +116,8 @@ class WifiSniffer(SourceStage):
         self,
         stats: Stats,
         interface: str | list[str],
+        monitor: Literal["auto", "never"] = "auto",
+        hopper: bool | dict[str, Any] = False,
         bpf: str | None = None,
         snaplen: int = 4096,
         buffer_mb: float = 8,
@@ -120,8 +126,10 @@ class WifiSniffer(SourceStage):
         user: str | None = None,
     ) -> None:
         self.stats = stats
-        self.hopper: Hopper | None = None
+        self._hopping = defaults() if hopper is True else hopper
+        self._hopper: Hopper | None = None
         self._names = _names(interface)
+        self._monitors: Monitors | None = Monitors() if monitor == "auto" else None
         self._session, self._number = uuid.uuid4().hex[:12], 1
         self._listeners: list[Listener] = []
         self._poll = select.poll()
@@ -136,17 +144,28 @@ class WifiSniffer(SourceStage):
         """
         if self._listeners:
             return
-        for name in self._names:
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        later = self._hopper is not None or (self._monitors is not None and self._monitors.changed)
+        rights.give_away(self.user, {rights.NET_ADMIN} if later else ())
+
+    def _open(self) -> None:
+        names = self._monitors.prepare(self._names) if self._monitors else self._names
+        if self._hopping:
+            self._hopper = from_options(self._hopping, names, self.stats)
+        for name in names:
             listener = Listener(name, self.bpf, self.snaplen, self.buffer_mb)
             self._listeners.append(listener)
             self._poll.register(listener, select.POLLIN)
         self._look(monotonic())
-        rights.give_away(self.user, {rights.NET_ADMIN} if self.hopper is not None else ())
 
     def run(self) -> Iterator[list[Message]]:
         """Raises InputError where this process may not hear."""
         self.open()
-        hopper = self.hopper
+        hopper = self._hopper
         try:
             while True:
                 now = monotonic()
@@ -175,7 +194,7 @@ class WifiSniffer(SourceStage):
     def _wait(self) -> None:
         """Until a ring has something, or an interface has changed; not for long."""
         waiting = any(listener.state != LISTENING for listener in self._listeners)
-        seconds = _WAIT_SECONDS if self.hopper is None else _HOP_SECONDS
+        seconds = _WAIT_SECONDS if self._hopper is None else _HOP_SECONDS
         for descriptor, event in self._poll.poll(seconds * 1000):
             if event & ~select.POLLIN:
                 for listener in self._listeners:
@@ -187,6 +206,8 @@ class WifiSniffer(SourceStage):
     def _look(self, now: float) -> None:
         """Each second, and more often while an interface is waited for."""
         self._looked = now
+        if self._monitors is not None:
+            self._monitors.turn(now)
         for listener in self._listeners:
             listener.look()
         if not self.keep_own:
@@ -241,6 +262,13 @@ class WifiSniffer(SourceStage):
         like = next(iter(self._parsers.values()), None)
         return FrameParser(link_type, template, self.keep_bad_fcs, self._session, like=like)
 
+    def on_upstream(self, message: Message) -> Message | None:
+        """A stage asks for a channel: a message of type `tune`, see `Hopper.steer`."""
+        if self._hopper is None or message.type != "tune":
+            return message
+        self._hopper.steer(message)
+        return None
+
     def status(self) -> dict[str, Any]:
         """Kernel drops as of now, and how each interface is."""
         self._count()
@@ -249,13 +277,15 @@ class WifiSniffer(SourceStage):
             "interfaces": [f"{listener.name}: {listener.state}" for listener in self._listeners],
             "interface_lost": sum(listener.lost for listener in self._listeners),
         }
-        return said | (self.hopper.status() if self.hopper is not None else {})
+        return said | (self._hopper.status() if self._hopper is not None else {})
 
     def close(self) -> None:
-        if self.hopper is not None:
-            self.hopper.close()
+        if self._hopper is not None:
+            self._hopper.close()
         for listener in self._listeners:
             listener.close()
+        if self._monitors is not None:
+            self._monitors.close()
 
 
 def _names(interface: str | list[str]) -> list[str]:

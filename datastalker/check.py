@@ -200,7 +200,7 @@ class Checker:
         if len(self.config.problems) == before:
             try:
                 for option_name, text in cls.check_config(options):
-                    report((*here, option_name) if option_name else here, text)
+                    report((*here, *_inside(option_name)), text)
             except Exception as error:  # a mistake in the code of a plug-in
                 report(here, f"its check_config failed: {type(error).__name__}: {error}")
         return options
@@ -234,3 +234,9 @@ class Checker:
                 self.report(
                     step.path, f"'{step.name}' is a source: 'when' has nothing to look at yet"
                 )
+
+
+def _inside(option_name: str) -> Path:
+    """Where an option stands in its stage's: `hopper.channels.2` is the third of that list."""
+    parts = option_name.split(".") if option_name else []
+    return tuple(int(part) if part.isdigit() else part for part in parts)

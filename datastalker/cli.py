@@ -21,6 +21,7 @@ from datastalker.text import printable
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:run_command", "Run a pipeline in this process, no broker needed."),
     "capture": ("capture:capture_command", "Capture, and publish to Kafka: a sensor node."),
+    "interfaces": ("interfaces:interfaces_command", "List Wi-Fi cards and what they can hear."),
     "check": ("check:check_command", "Check a configuration: every mistake at once."),
     "sink": ("sink:sink_command", "Store what comes over Kafka: one sink as its own process."),
     "spool": ("spool:spool_command", "See and send what an agent keeps on disk."),

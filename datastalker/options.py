@@ -42,6 +42,7 @@ class Option:
     maximum: float | None = None
     check: Callable[[Any], str | None] | None = None
     fields: bool | tuple[str, ...] = False
+    nested: type | None = None
 
     @property
     def required(self) -> bool:
@@ -60,14 +61,26 @@ def option(
     maximum: float | None = None,
     check: Callable[[Any], str | None] | None = None,
     fields: bool | tuple[str, ...] = False,
+    nested: type | None = None,
 ) -> Any:
     """Declare an option as a class attribute; see the module.
 
     `minimum` and `maximum` bound a number. `check` gets the value and returns what is wrong with
     it in words, or None. `fields`: it names keys of messages, so a likely typo is warned of; a
-    tuple has what may stand there beside them.
+    tuple has what may stand there beside them. `nested`: a class whose options are those of the
+    mapping that may stand here.
     """
-    return Option("", Any, default, help, minimum, maximum, check, fields)
+    return Option("", Any, default, help, minimum, maximum, check, fields, nested)
+
+
+def flat(options: Mapping[str, Option]) -> list[Option]:
+    """Each option, and behind one that has a mapping of its own those of it, as `name.inner`."""
+    found: list[Option] = []
+    for opt in options.values():
+        found.append(opt)
+        inner = flat(options_of(opt.nested) or {}) if opt.nested is not None else []
+        found += [replace(each, name=f"{opt.name}.{each.name}") for each in inner]
+    return found
 
 
 def options_of(cls: type) -> dict[str, Option] | None:
@@ -150,6 +163,8 @@ def complete(
             )
             values[name] = opt.default
             continue
+        if opt.nested is not None and isinstance(value, dict):
+            value = complete(options_of(opt.nested) or {}, value, (*path, name), report)
         values[name] = value
         if value is not None and (text := _bounds(opt, value)):
             report((*path, name), f"option '{name}' {text}")
@@ -300,6 +315,12 @@ def json_schema(annotation: Any) -> dict[str, Any]:
 def option_schema(opt: Option) -> dict[str, Any]:
     """An option as JSON Schema, with its help and default."""
     schema = json_schema(opt.type)
+    if opt.nested is not None:
+        inner = (options_of(opt.nested) or {}).values()
+        for each in schema.get("anyOf", [schema]):
+            if each.get("type") == "object":
+                each["properties"] = {o.name: option_schema(o) for o in inner}
+                each["additionalProperties"] = False
     if opt.help:
         schema["description"] = opt.help
     if not opt.required:

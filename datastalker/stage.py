@@ -66,7 +66,10 @@ class Component:
 
     @classmethod
     def check_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
-        """What can't be said option by option: yields (option, what is wrong with it)."""
+        """What can't be said option by option: yields (option, what is wrong with it).
+
+        An option of a nested mapping is `outer.inner`, an item of a list `option.2`.
+        """
         return ()
 
     @classmethod

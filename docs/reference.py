@@ -14,7 +14,7 @@ from datastalker.catalog import BUILTIN
 from datastalker.commands.stages import everything, role, summary
 from datastalker.config import NESTED, SETTINGS
 from datastalker.message import FIELDS
-from datastalker.options import Option, options_of
+from datastalker.options import Option, flat, options_of
 from datastalker.topics import TOPIC
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,6 +85,10 @@ def _stage(name: str, cls: Any, off: str = "") -> list[str]:
         value = cls.example.get(opt.name, opt.default)
         lines += [f"      # {line}" for line in textwrap.wrap(_about(opt), 90)]
         lines.append(f"{off}      {opt.name}: {_yaml(value)}")
+        if opt.nested is not None:
+            inner = (options_of(opt.nested) or {}).values()
+            said = [f"{o.name}: {_yaml(o.default)}" for o in inner]
+            lines += [f"      #   {line}" for line in textwrap.wrap(", ".join(said), 90)]
     return lines
 
 
@@ -127,7 +131,7 @@ def reference() -> str:
 
 def _options_table(options: dict[str, Option]) -> list[str]:
     rows = ["| option | type | default | what |", "| --- | --- | --- | --- |"]
-    for opt in options.values():
+    for opt in flat(options):
         default = "required" if opt.required else f"`{_yaml(opt.default)}`"
         rows.append(f"| `{opt.name}` | {opt.type_name} | {default} | {opt.help} |")
     return rows

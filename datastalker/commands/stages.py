@@ -15,7 +15,7 @@ from datastalker import config as configuration
 from datastalker.commands.tables import terminal_width
 from datastalker.config import CUT
 from datastalker.errors import InputError
-from datastalker.options import Option, options_of, suggest
+from datastalker.options import Option, flat, options_of, suggest
 from datastalker.stage import REGISTRY, Component, Sink, SourceStage
 from datastalker.text import one_line
 
@@ -102,7 +102,7 @@ def explain(name: str, cls: type[Component]) -> str:
         lines += ["It reads its options itself."]
     elif options:
         lines += ["Options:"]
-        for opt in options.values():
+        for opt in flat(options):
             lines += [f"  {opt.name}: {opt.type_name}; {_default(opt)}", f"      {opt.help}"]
     else:
         lines += ["It has no options."]

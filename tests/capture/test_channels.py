@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from capture_agent import phy
@@ -92,7 +94,7 @@ def test_a_channel_as_it_is_written(
     ],
 )
 def test_what_is_no_channel_is_said(written: int | str, said: str) -> None:
-    with pytest.raises(ValueError, match="channel|width") as caught:
+    with pytest.raises(ValueError, match=r"channel|width") as caught:
         parse(written)
 
     assert str(caught.value) == said
@@ -123,7 +125,7 @@ def test_5_ghz_is_visited_with_jumps_each_channel_once() -> None:
     order = of_band(5, offered)
 
     assert sorted(order) == [phy.frequency(number, 5) for number in FIVE]
-    assert min(abs(a - b) for a, b in zip(order, order[1:], strict=False)) > 80
+    assert min(abs(a - b) for a, b in pairwise(order)) > 80
 
 
 def test_6_ghz_is_visited_on_its_15_preferred_scanning_channels() -> None:
