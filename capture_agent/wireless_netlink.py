@@ -54,7 +54,7 @@ class Netlink:
         self._ask("SET_WIPHY", **tuning(_index(name), channel))
 
     def close(self) -> None:
-        self._connection.close()
+        _end(self._connection)
 
     def _ask(self, command: str, *, dump: bool = False, **attributes: Any) -> list[Any]:
         message = request(self._library, command, attributes)
@@ -77,11 +77,19 @@ def connect() -> Netlink:
     try:
         connection.bind()
     except NetlinkError as error:
-        connection.close()
+        _end(connection)
         if error.code == errno.ENOENT:
             raise NoWireless(NO_NL80211) from None
         raise OSError(error.code, f"nl80211: {error.args[-1]}") from error
     return Netlink(nl80211, connection, NetlinkError)
+
+
+def _end(connection: Any) -> None:
+    """Close it, and the event loop that the library made for it and leaves open."""
+    loop = connection.asyncore.event_loop
+    connection.close()
+    if not loop.is_closed():
+        loop.close()
 
 
 def request(library: Any, command: str, attributes: dict[str, Any]) -> Any:

@@ -8,6 +8,7 @@ import pytest
 from datastalker import config as configuration
 from datastalker.catalog import BUILTIN
 from datastalker.stage import REGISTRY
+from datastalker.testing import Messages  # noqa: F401 - registered before any test
 from docs.reference import INSTEAD, OFF, generated
 
 ROOT = Path(__file__).resolve().parents[2]
