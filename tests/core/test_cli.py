@@ -320,7 +320,7 @@ def test_stages_explains_one_from_its_declaration(here: Callable[..., Done]) -> 
     assert out.startswith("dedupe (stage)\n\nPasses one frame for each transmission.\n")
     assert "  window_seconds: a number; default 2.0\n" in out
     assert "  mode: one of first, merge; default first\n" in out
-    assert "\nExample:\n  - dedupe: {window_seconds: 2.0, mode: first}\n" in out
+    assert "\nExample:\n  - dedupe: {window_seconds: 2.0, mode: first, late_seconds: 10}\n" in out
 
 
 def test_the_example_of_a_stage_passes_the_check(folder: Path, here: Callable[..., Done]) -> None:
