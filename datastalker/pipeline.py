@@ -326,7 +326,9 @@ class Pipeline:
                 continue
             try:
                 result = handle(message)
-                if result is None:
+                if result is message:
+                    append(message)
+                elif result is None:
                     dropped += 1
                 elif isinstance(result, Message):
                     append(result)

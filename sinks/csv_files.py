@@ -127,7 +127,7 @@ class Csv(Sink):
                 run = _before(file.start + self.rotate_seconds * 1e6, run)
             if run:
                 try:
-                    file.write([layout.line(message) for message in run])
+                    file.write(layout.lines(run))
                 except OSError as error:
                     raise refused(file.part, error) from error
                 self.stats.incr("csv/rows", len(run))

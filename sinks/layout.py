@@ -73,20 +73,28 @@ class Layout:
 
     def line(self, message: Message) -> str:
         """The row of a message, its line's end included."""
-        line = self._lines.get(tuple(message))
-        if line is None:
-            line = self._often(message)
+        return self.lines([message])[0]
+
+    def lines(self, messages: Iterable[Message]) -> list[str]:
+        """The rows of messages."""
+        rows: list[str] = []
+        append, find = rows.append, self._lines.get
+        for message in messages:
+            line = find(tuple(message)) or self._often(message)
+            try:
+                append(line(tuple(message.values())))
+            except Exception:  # a value of another type than its field's
+                append(self._plain(message))
+        return rows
+
+    def _plain(self, message: Message) -> str:
+        """The row of a message with any values, one cell after the other."""
         values = tuple(message.values())
-        try:
-            if line is not None:
-                return line(values)
-        except Exception:  # a value of another type than its field's
-            pass
         row = ",".join(_written(cell, values) for cell in self._find(message))
         return (row or '""') + END  # the only column, and empty: still a row
 
-    def _often(self, message: Message) -> Line | None:
-        """The function for messages with these keys, if they come often."""
+    def _often(self, message: Message) -> Line:
+        """The function for messages with these keys, if they come often; else one that raises."""
         keys = tuple(message)
         count = self._seen.get(keys, 0) + 1
         if len(self._seen) >= _SEEN:
@@ -94,7 +102,7 @@ class Layout:
         self._seen[keys] = count
         # A null is an empty cell, but other keys beside it may depend on it.
         if count < _OFTEN or len(self.columns) == 1 or None in message.values():
-            return None
+            return _seldom
         if len(self._lines) >= _SHAPES:
             self._lines.clear()
             self._groups.clear()
@@ -200,6 +208,10 @@ class _Group(dict[Any, str]):
             self._layout.remember()
             self[picked] = text
         return text
+
+
+def _seldom(values: Values) -> str:
+    raise LookupError
 
 
 def _written(cell: Cell | None, values: Values) -> str:
