@@ -153,7 +153,7 @@ class PartitionFiles:
             file = _File(part, layout.header, min(times, default=0))
             self.files[name] = file
         size = file.size
-        file.append("".join(map(layout.line, run)))
+        file.append("".join(layout.lines(run)))
         appended.append((file, size))
         file.latest = max(file.latest, *times, 0)
 
