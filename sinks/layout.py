@@ -26,7 +26,8 @@ from sinks.cells import (
 TIME, EXTRA, END = "time", "extra", "\r\n"
 
 Values = tuple[Any, ...]
-Line = Callable[[Values], str]
+Line = Callable[[Iterable[Any]], str]
+"""From a message's values, in their order, to its row."""
 
 _OFTEN = 8
 """So often keys must have come before a function is made of them: that takes as long as many rows."""
@@ -82,7 +83,7 @@ class Layout:
         for message in messages:
             line = find(tuple(message)) or self._often(message)
             try:
-                append(line(tuple(message.values())))
+                append(line(message.values()))
             except Exception:  # a value of another type than its field's
                 append(self._plain(message))
         return rows
@@ -135,7 +136,7 @@ class Layout:
                 parts.append("{time}" if cell.name == "timestamp" else f"{{v{cell.at}}}")
             else:
                 given[name] = cell.convert
-                parts.append(f"{{{name}({'v' if cell.name == EXTRA else f'v{cell.at}'})}}")
+                parts.append(f"{{{name}({'tuple(v)' if cell.name == EXTRA else f'v{cell.at}'})}}")
         code = ["def line(v):", "".join(f"v{at}," for at in range(len(message))) + " = v"]
         if "timestamp" in message:
             time = f"v{[*message].index('timestamp')}"
@@ -210,7 +211,7 @@ class _Group(dict[Any, str]):
         return text
 
 
-def _seldom(values: Values) -> str:
+def _seldom(values: Iterable[Any]) -> str:
     raise LookupError
 
 

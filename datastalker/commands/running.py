@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import logging.config
 import signal
@@ -65,6 +66,7 @@ def run(
         progress.close()
         if not quiet and (ended or pipeline.source_stats.sent):
             click.echo(_summary(pipeline, progress.seconds), err=True)
+        gc.freeze()  # or Python looks through all that was remembered before it ends
     for stats in pipeline.all_stats():
         if 0 < stats.received <= stats.errors and not stats.sent + stats.dropped:
             text = f"stage '{stats.name}' failed on every message that it got, {stats.received:,}"
