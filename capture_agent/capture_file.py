@@ -27,7 +27,7 @@ Record = tuple[int, bytes, int]
 Read = Callable[[int], bytes | None]
 """Gives what is there, about so many bytes; None if there is nothing now, empty at the end."""
 
-CHUNK = 1 << 16
+CHUNK = 1 << 15
 """Bytes asked for at once; a pipe gives what it has."""
 MAX_RECORD = 1 << 18
 """The longest record that is believed, as Wireshark's WTAP_MAX_PACKET_SIZE_STANDARD."""

@@ -22,7 +22,7 @@ from datastalker.text import printable
 
 log = logging.getLogger("datastalker.stage.pcap")
 
-_BATCH = 250  # messages or somewhat more: they stay in the processor's cache
+_BATCH = 100  # messages or somewhat more: they stay in the processor's cache
 _PAUSE_SECONDS = 0.2
 _ETHERNET = 1  # what a card gives that is not in monitor mode
 
