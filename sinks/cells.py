@@ -70,6 +70,15 @@ def any_cell(value: Any) -> str:
     return quoted(defuse(value) if isinstance(value, str) else as_json(value))
 
 
+def as_kind(kind: type, value: Any) -> Any:
+    """What a column is for, if the value equals one: True and 1.0 are 1 among whole numbers."""
+    try:
+        same = kind(value)
+        return same if same == value and hash(same) == hash(value) else value
+    except Exception:  # whatever a value of a plug-in's raises
+        return value
+
+
 def identifier(value: Any) -> str:
     """The cell of an id: each is its own, so a memory would not help."""
     if value.isascii() and value.replace("-", "", 1).isalnum() and value[0] != "-":
@@ -88,20 +97,28 @@ def joined(value: Any) -> str:
 
 
 class Memo(dict[Any, str]):
-    """What a value looks like in a cell: values repeat from row to row. Bounded."""
+    """What a list or a mapping looks like in a cell: they repeat from row to row. Bounded."""
 
-    def __init__(self, convert: Convert) -> None:
+    def __init__(self, convert: Convert, usual: Callable[[Any], bool]) -> None:
+        """`usual`: what may be remembered, and looks like all that equals it."""
         super().__init__()
-        self._convert = convert
+        self._convert, self._usual = convert, usual
 
     def __missing__(self, value: Any) -> str:
         cell = self._convert(value)
-        # 1, True and 1.0 are one key; only the first of them is what a column is for.
-        if type(value) in (str, int, tuple) and len(cell) <= _MEMO_LENGTH:
+        if len(cell) <= _MEMO_LENGTH and self._usual(value):
             if len(self) >= _MEMO_ENTRIES:
                 self.clear()
             self[value] = cell
         return cell
+
+
+def _all_text(items: Any) -> bool:
+    return {*map(type, items)} <= {str}
+
+
+def _all_whole(items: Any) -> bool:
+    return {*map(type, items)} <= {int}
 
 
 class Time:
@@ -143,15 +160,21 @@ class Cells:
 
     def __init__(self) -> None:
         self.time = Time()
-        lists, maps = Memo(joined), Memo(lambda items: quoted(as_json(dict(items))))
-
-        def list_cell(value: Any) -> str:
-            return lists[tuple(value)] if isinstance(value, list) else joined(value)
-
+        strings = Memo(joined, _all_text)
+        # True and 1.0 are 1 here, or what was remembered of [1] would be said of [True].
+        numbers = Memo(lambda items: joined([as_kind(int, i) for i in items]), _all_whole)
+        maps = Memo(
+            lambda items: quoted(as_json(dict(items))),
+            lambda items: all(map(_all_text, items)),
+        )
         self._by_type: dict[str, Convert] = {
             "integer": int.__repr__,
-            "integers": list_cell,
-            "strings": list_cell,
+            "integers": lambda value: (
+                numbers[tuple(value)] if isinstance(value, list) else joined(value)
+            ),
+            "strings": lambda value: (
+                strings[tuple(value)] if isinstance(value, list) else joined(value)
+            ),
             "map": lambda value: maps[tuple(value.items())],
         }
 

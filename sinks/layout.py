@@ -18,6 +18,7 @@ from sinks.cells import (
     Convert,
     any_cell,
     as_json,
+    as_kind,
     bytes_hex,
     quoted,
     ssid_hex,
@@ -102,7 +103,7 @@ class Layout:
             self._seen.clear()
         self._seen[keys] = count
         # A null is an empty cell, but other keys beside it may depend on it.
-        if count < _OFTEN or len(self.columns) == 1 or None in message.values():
+        if count < _OFTEN or len(self.columns) == 1 or not keys or None in message.values():
             return _seldom
         if len(self._lines) >= _SHAPES:
             self._lines.clear()
@@ -200,7 +201,7 @@ class _Group(dict[Any, str]):
 
     def __missing__(self, picked: Any) -> str:
         values = picked if len(self._types) > 1 else (picked,)
-        # 1, True and 1.0 are one key: only that which the column is for may be remembered.
+        # 1, True and 1.0 are one key, and one text (`_cell`); what is unusual is not remembered.
         right = [*map(type, values)] == self._types
         given = iter(values)
         cells = ["" if cell is None else _cell(cell, next(given)) for cell in self._cells]
@@ -222,11 +223,13 @@ def _written(cell: Cell | None, values: Values) -> str:
 
 
 def _cell(cell: Cell, value: Any) -> str:
-    """The cell of a value of any type."""
+    """The cell of a value of any type: equal values look alike, so a memory changes nothing."""
     if value is None:
         return ""
     if cell.repeats is not None and type(value) is not cell.repeats:
-        return any_cell(value)
+        value = as_kind(cell.repeats, value)
+        if type(value) is not cell.repeats:
+            return any_cell(value)
     try:
         return cell.convert(value)
     except Exception:
