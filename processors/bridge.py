@@ -19,8 +19,8 @@ from datastalker.segments import Segment, changelog_topic, dead_letters_topic
 from datastalker.wire import Framing
 from processors.health import die
 from processors.lane import Lane
-from processors.outputs import Output
 from processors.partition import Done, Partition, Record
+from processors.sending import Sender, block_key
 from processors.status import Status
 
 log = logging.getLogger("datastalker.worker")
@@ -68,6 +68,7 @@ class Bridge:
                 changelog.name, partitions=self.count, compacting=True, deleting=False, **_RAW
             ),
         )
+        self._sender = Sender(app, self.table, dead_letters_topic(config).name)
         # Faust acks a message too early (its agent was cancelled) or too late (a rebalance): what
         # is done is known from the state, so offsets are committed from there.
         source = app.topic(*self.sources, partitions=self.count, acks=False, **_RAW)
@@ -152,7 +153,7 @@ class Bridge:
         if done.block is not None:
             # At once: a partition that goes back goes back to its last block, stored or not.
             slot, block = done.block
-            self.table.data[_block_key(record.partition, slot)] = block
+            self.table.data[block_key(record.partition, slot)] = block
         self.status.busy += 1
         lane.take(record, done)
 
@@ -178,37 +179,6 @@ class Bridge:
         for lane in list(self._lanes.values()):
             await lane.drain()
 
-    async def _send(self, record: Record, done: Done) -> None:
-        """Send what a message came to, and wait until all is acked: outputs, then a dead letter."""
-        await self._publish(done.outputs)
-        if done.dead is not None:
-            topic = dead_letters_topic(self.config).name
-            await self._publish([Output(topic, -1, record.key, record.value or b"", done.dead)])
-
-    async def _publish(self, outputs: Iterable[Output]) -> list[Any]:
-        """Send, and wait until all are acked; gives where they are."""
-        producer = await self.app.maybe_start_producer()
-        acks = [
-            await producer.send(
-                output.topic,
-                output.key,
-                output.value,
-                output.partition if output.partition >= 0 else None,
-                None,
-                output.headers,
-            )
-            for output in outputs
-        ]
-        return await asyncio.gather(*acks)
-
-    async def _store(self, partition: int, slot: int, block: bytes) -> None:
-        topic, key = self.table.changelog_topic.get_topic_name(), _block_key(partition, slot)
-        (sent,) = await self._publish([Output(topic, partition, key, block)])
-        # Or a rebalance that leaves us the partition would read again all that we wrote ourselves.
-        offsets = self.app.tables.recovery.active_offsets
-        if offsets.get(sent.topic_partition) is not None:
-            offsets[sent.topic_partition] = max(offsets[sent.topic_partition], sent.offset)
-
     def _make(self, number: int) -> None:
         """The pipeline of a partition, with the state that is stored."""
 
@@ -219,7 +189,10 @@ class Bridge:
         partition = Partition(self.config, self.segment, number, self.framing, blocks)
         self.partitions[number] = partition
         self._lanes[number] = Lane(
-            self._send, functools.partial(self._store, number), self._finished, self._failed
+            self._sender.send,
+            functools.partial(self._sender.store, number),
+            self._finished,
+            self._failed,
         )
         for topic, offset in partition.offsets.items():
             self._done[topic, number] = offset
@@ -312,10 +285,6 @@ class Bridge:
             done = self._done.get((tp.topic, tp.partition), -1) + 1
             waiting = max(0, (ends.get(tp) or 0) - max(done, begins.get(tp) or 0))
             self.status.lag[self.segment.name, tp.topic, tp.partition] = waiting
-
-
-def _block_key(partition: int, slot: int) -> bytes:
-    return b"%d/%d" % (partition, slot)
 
 
 def _pairs(headers: Any) -> list[tuple[str, bytes]]:

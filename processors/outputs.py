@@ -26,6 +26,9 @@ from datastalker.wire import BatchEncoder, Framing, encode_event, schema_name
 _MOST_FRAMES = 2_000
 """Frames of a batch: what `merge` held for long may come at once, and a Kafka message is bounded."""
 
+_MOST_BYTES = 800_000
+"""Of frames in a batch, before compression: a broker takes a million unless told more."""
+
 _MOST_NUMBERS = 8_192
 
 Failed = Callable[[Message, WireError], None]
@@ -125,11 +128,9 @@ class Outputs:
             return
         for number in range(plan.partitions) if head.heartbeat else sorted(frames):
             mine = frames.get(number, [])
-            if len(mine) > _MOST_FRAMES:
-                mine.sort()  # the same cuts, in whatever order they came
-            for n, at in enumerate(range(0, max(1, len(mine)), _MOST_FRAMES)):
+            for n, part in enumerate(_parts(mine)):
                 value = self._encoder.batch(
-                    [raw for _, raw in mine[at : at + _MOST_FRAMES]],
+                    part,
                     sequence=n,
                     sent_at=head.sent_at,
                     now=now,
@@ -137,6 +138,23 @@ class Outputs:
                 )
                 headers = head.origin._replace(n=n).to_headers()
                 yield Output(plan.name, number, None, value, headers)
+
+
+def _parts(frames: list[tuple[int, bytes]]) -> Iterable[list[bytes]]:
+    """Frames, with their times, in batches that a broker takes."""
+    size = sum(len(raw) for _, raw in frames)
+    if len(frames) <= _MOST_FRAMES and size <= _MOST_BYTES:
+        yield [raw for _, raw in frames]
+        return
+    part: list[bytes] = []
+    size = 0
+    for _, raw in sorted(frames):  # the same cuts, in whatever order they came
+        if part and (len(part) >= _MOST_FRAMES or size + len(raw) > _MOST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(raw)
+        size += len(raw)
+    yield part
 
 
 def _numbered(

@@ -247,3 +247,24 @@ def test_state_that_cannot_be_kept_fails_the_batch_and_changes_nothing(tmp_path:
     assert home.process(record) == Done()
     # Nothing was noted as seen, so that it can be sent again from the dead letters.
     assert home.process(Record("in", 0, 9, None, record.value)).dead is not None
+
+
+LONG = """
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('long')
+class Long(Stage):
+    def handle(self, message):
+        message['note'] = 'x' * 100_000
+        return message
+"""
+
+
+def test_what_is_large_is_sent_in_parts_that_a_broker_takes(tmp_path: Path) -> None:
+    (tmp_path / "long.py").write_text(LONG)
+    home = Home(["long"], partitions=1, plugins=[str(tmp_path / "long.py")])
+    done = home.process(home.batch(*[frame(n, ta=TA, id=f"a-{n}") for n in range(20)]))
+    assert [len(decode_batch(output.value).messages) for output in done.outputs] == [7, 7, 6]
+    assert [m["id"] for m in frames_of(done)] == [f"a-{n}" for n in range(20)]
+    origins = [Origin.from_headers(output.headers) for output in done.outputs]
+    assert [origin.n for origin in origins if origin is not None] == [0, 1, 2]

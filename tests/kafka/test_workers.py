@@ -404,6 +404,45 @@ def test_a_stage_of_ones_own_runs_and_what_it_fails_on_is_set_aside(rig: Rig) ->
     assert dead_letter.read(dead[1].headers())["who"] == "decode"
 
 
+LARGE = """
+import random
+from datastalker.message import Message
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('large')
+class Large(Stage):
+    def handle(self, message):
+        chance = random.Random(message['seq'])
+        if message['seq'] == 3:
+            message['note'] = chance.randbytes(3_000_000)
+        elif message['seq'] == 8:
+            event = Message(type='presence', id='e', key='k', note=chance.randbytes(9_000_000))
+            return [message, event]
+        else:
+            message['note'] = chance.randbytes(300_000)
+        return message
+"""
+
+
+def test_what_the_broker_finds_too_large_is_set_aside_and_stops_nothing(rig: Rig) -> None:
+    (rig.path / "large.py").write_text(LARGE)
+    rig.write(["large"], plugins=["large.py"]).apply()
+    frames = [frame(n, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(12)]
+    batches = rig.batches(frames, size=4)
+    rig.publish(batches)
+
+    worker = rig.worker()
+    wait_for(lambda: rig.offsets() == len(batches), f"all handled\n{worker.log}")
+
+    assert [row["id"] for row in rig.rows()] == [f"s-{n}" for n in range(12) if n != 3]
+    dead = rig.read(rig.dead)
+    assert [message.value() for message in dead] == [batches[0][1], batches[2][1]]
+    said = [dead_letter.read(message.headers()) for message in dead]
+    assert [one["who"] for one in said] == ["topic", "topic"]
+    assert f"to {rig.out} is larger than the broker takes" in said[0]["reason"]
+    assert f"to {rig.events} is larger than the broker takes" in said[1]["reason"]
+
+
 COUNTING = """
 from datastalker.pipeline import Pipeline, Stage
 
