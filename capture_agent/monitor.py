@@ -192,8 +192,14 @@ def _lock(name: str) -> socket.socket | None:
     return held
 
 
+def disturbers() -> list[str]:
+    """Programs that run here and set modes and channels of cards that they have in hand."""
+    programs = _programs()
+    return [program for program in _DISTURBERS if program in programs]
+
+
 def _warn_of_users(name: str) -> None:
-    who = [program for program in _DISTURBERS if program in _programs()]
+    who = disturbers()
     log.warning(
         "%s is up, so the card may follow its channel and refuse ours%s; take it down (ip link set "
         "%s down), and out of their hands (nmcli device set %s managed no)",

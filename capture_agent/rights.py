@@ -61,6 +61,14 @@ def give_away(user: str | None = None, keep: Iterable[int] = ()) -> None:
     libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
+def has(number: int) -> bool:
+    """Has this thread that capability, now?"""
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = _Header(_VERSION_3, 0), (_Sets * 2)()
+    libc.capget(ctypes.byref(header), sets)
+    return bool(sets[0].effective >> number & 1)
+
+
 def exists(user: str) -> bool:
     """Is there such a user here?"""
     try:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "capture": ("capture:capture_command", "Capture, and publish to Kafka: a sensor node."),
     "interfaces": ("interfaces:interfaces_command", "List Wi-Fi cards and what they can hear."),
     "check": ("check:check_command", "Check a configuration: every mistake at once."),
+    "doctor": ("doctor:doctor_command", "Look at all that it needs here: cause and remedy."),
     "sink": ("sink:sink_command", "Store what comes over Kafka: one sink as its own process."),
     "spool": ("spool:spool_command", "See and send what an agent keeps on disk."),
     "dlq": ("dlq:dlq_command", "See and settle dead letters: what nobody could handle."),
@@ -93,6 +94,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
     ctx.default_map = {
         "run": {"config": config},
         "check": {"path": config},
+        "doctor": {"path": config},
         "capture": {"config": config},
         "sink": {"path": config},
         "elasticsearch": {"setup": {"path": config}},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from datastalker.errors import OutputError, RetryLater
 from datastalker.message import Message
@@ -86,15 +86,39 @@ class Bulk:
 
         Raises RetryLater, OutputError.
         """
+        found = self.template(name, body)
+        if found == "as it should be":
+            return "unchanged"
         try:
-            there = self._client.options(ignore_status=404).indices.get_index_template(name=name)
-            found = there.get("index_templates", []) if isinstance(there.body, dict) else []
-            if found and _same(found[0]["index_template"], body):
-                return "unchanged"
             self._client.indices.put_index_template(name=name, body=body)
         except Exception as error:
             raise self._named(error, f"index template '{name}'") from error
-        return "changed" if found else "made"
+        return "changed" if found == "different" else "made"
+
+    def template(
+        self, name: str, body: dict[str, Any]
+    ) -> Literal["missing", "different", "as it should be"]:
+        """How an index template is, beside what it should be. Raises RetryLater, OutputError."""
+        try:
+            there = self._client.options(ignore_status=404).indices.get_index_template(name=name)
+        except Exception as error:
+            raise self._named(error, f"index template '{name}'") from error
+        found = there.get("index_templates", []) if isinstance(there.body, dict) else []
+        if not found:
+            return "missing"
+        same = _same(found[0]["index_template"], body)
+        return "as it should be" if same else "different"
+
+    def health(self) -> tuple[str, int, list[str]]:
+        """The cluster's status (green, yellow, red), how many servers it has, and the versions of
+        those. Raises RetryLater, OutputError."""
+        try:
+            told = self._client.cluster.health(timeout="3s")
+            nodes = self._client.nodes.info(filter_path="nodes.*.version")
+        except Exception as error:
+            raise self._named(error, "to tell its health") from error
+        versions = {str(node["version"]) for node in nodes.get("nodes", {}).values()}
+        return str(told["status"]), int(told["number_of_nodes"]), sorted(versions)
 
     def write(self, messages: list[Message], documents: Documents) -> Verdicts:
         """Create the documents; never raises for what the server says."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import schemas
 from datastalker.errors import RegistryError, WireError
@@ -64,6 +64,33 @@ class Confluent(Framing):
                 raise self._error(error, f"schema '{name}' as {subject}") from error
             known = self._prefixes[name, topic] = b"\0" + number.to_bytes(4, "big")
         return known
+
+    def subjects(self) -> list[str]:
+        """What it has schemas for. Raises RegistryError."""
+        try:
+            return list(self._client.get_subjects())
+        except Exception as error:
+            raise self._error(error, "to list its subjects") from error
+
+    def look(self, name: str, topic: str) -> Literal["registered", "new", "incompatible"]:
+        """Whether it has the current schema for the topic, or would take it. Registers nothing.
+        Raises RegistryError."""
+        from confluent_kafka.schema_registry import Schema
+
+        subject, schema = f"{topic}-value", Schema(schemas.text(name), "AVRO")
+        if subject not in self.subjects():
+            return "new"
+        try:
+            self._client.lookup_schema(subject, schema)
+            return "registered"
+        except Exception as error:
+            if getattr(error, "http_status_code", None) != 404:
+                raise self._error(error, f"to look {subject} up") from error
+        try:
+            fits = self._client.test_compatibility(subject, schema)
+        except Exception as error:
+            raise self._error(error, f"to compare schema '{name}' with {subject}") from error
+        return "new" if fits else "incompatible"
 
     def writer(self, data: bytes) -> tuple[Writer, int]:
         head = data[:5]

@@ -1,0 +1,92 @@
+"""What `stalk doctor` looks at for a capture agent: its source, rights, clock, spool."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from capture_agent import doctor_clock, doctor_source
+from capture_agent.spool_files import paths
+from capture_agent.spooling import spool_directory
+from datastalker.config import Config
+from datastalker.finding import Check, Finding, failed, folder, ok, size, warning
+from datastalker.segments import Segment
+
+
+def checks(config: Config, segment: Segment) -> list[Check]:
+    """What an agent needs that runs the first segment. Of a run without topics: no spool."""
+    if segment.role not in ("capture", "all"):
+        return []
+    source = segment.steps[0]
+    found = doctor_source.checks(source)
+    found.append(Check("clock", doctor_clock.own, "set the clock"))
+    if segment.role == "all":
+        return found
+    remedy = "see kafka: bootstrap_servers"
+    found.append(Check("clock and broker", partial(doctor_clock.broker, config), remedy, 25))
+    look = partial(_spool, config, source.options.get("user"), getattr(source.cls, "live", False))
+    found.append(Check("spool", look, "is the disk of agent: spool_directory still there?"))
+    return found
+
+
+def _spool(config: Config, user: str | None, live: bool) -> Iterator[Finding]:
+    directory = spool_directory(config)
+    if directory is None:
+        found = "there is none"
+        if live:
+            cause = (
+                f"while the broker is away {config.agent['queue_mb']:g} MiB of memory take what "
+            )
+            cause += "is heard; the rest is dropped, and all of it when the agent ends"
+            remedy = "give it a folder, agent: {spool_directory: /var/lib/datastalker/spool}"
+            yield warning("spool", found, cause, remedy)
+        else:
+            yield ok("spool", f"{found}: a capture file waits while the broker is away")
+        return
+    used = _used(directory) / 1048576 if directory.is_dir() else 0.0
+    wants = max(0.0, config.agent["spool_mb"] - used)
+    yield from folder("spool", directory, "agent: spool_directory, spool_mb", wants)
+    if user is not None and os.geteuid() == 0 and not _writable_for(user, directory):
+        text = f"wifi_sniffer: user: {user}, whom the agent becomes, has no right there"
+        remedy = f"mkdir -p '{directory}' && chown {user} '{directory}'"
+        yield failed("spool", f"{directory} can't be written by {user}", text, remedy)
+    if used:
+        yield ok("spool", f"{size(used)} of earlier runs wait in {directory}: stalk spool check")
+    if (directory / "damaged").exists():
+        cause = "an agent could not read its header: a damaged disk, or a crash"
+        remedy = f"see to the disk; then remove {directory / 'damaged'}"
+        yield warning("spool", "a segment was set aside as 'damaged'", cause, remedy)
+
+
+def _used(directory: Path) -> int:
+    total = 0
+    for path in paths(directory):
+        try:
+            total += path.stat().st_size
+        except OSError:  # the agent was just done with it
+            continue
+    return total
+
+
+def _writable_for(user: str, directory: Path) -> bool:
+    """Asked as that user: whether it, or the nearest folder above it that is there, is writable."""
+    try:
+        entry = pwd.getpwnam(user)
+    except KeyError:
+        return True  # said elsewhere
+    there = directory
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    asked = subprocess.run(
+        ["test", "-w", str(there), "-a", "-x", str(there)],
+        user=entry.pw_uid,
+        group=entry.pw_gid,
+        extra_groups=os.getgrouplist(user, entry.pw_gid),
+        timeout=5,
+        check=False,
+    )
+    return asked.returncode == 0
