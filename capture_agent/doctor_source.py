@@ -59,7 +59,8 @@ def _files(path: str | list[str]) -> Iterator[Finding]:
         text = f"{len(left_out)} of {len(left_out) + len(sources)} files can't be read"
         cause = f"{left_out[0]} is no capture file, or may not be read"
         yield warning("pcap", text, cause, "correct pcap: path, or the files' rights")
-    yield ok("pcap", "a stream" if live else f"{len(sources):,} capture files, {mb:,.1f} MiB")
+    files = "1 capture file" if len(sources) == 1 else f"{len(sources):,} capture files"
+    yield ok("pcap", "a stream" if live else f"{files}, {mb:,.1f} MiB")
 
 
 def _interface(name: str, options: dict[str, Any]) -> Iterator[Finding]:
