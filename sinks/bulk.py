@@ -109,13 +109,15 @@ class Bulk:
         same = _same(found[0]["index_template"], body)
         return "as it should be" if same else "different"
 
-    def health(self) -> tuple[str, int, list[str]]:
+    def health(self) -> tuple[str, int, list[str]] | None:
         """The cluster's status (green, yellow, red), how many servers it has, and the versions of
-        those. Raises RetryLater, OutputError."""
+        those. None: this user may not know. Raises RetryLater, OutputError."""
         try:
             told = self._client.cluster.health(timeout="3s")
             nodes = self._client.nodes.info(filter_path="nodes.*.version")
         except Exception as error:
+            if getattr(error, "status_code", None) == 403:
+                return None
             raise self._named(error, "to tell its health") from error
         versions = {str(node["version"]) for node in nodes.get("nodes", {}).values()}
         return str(told["status"]), int(told["number_of_nodes"]), sorted(versions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +53,16 @@ def _elasticsearch(config: Config, step: Step) -> Iterator[Finding]:
 
 
 def _cluster(label: str, at: str, bulk: Bulk, replicas: int) -> Iterator[Finding]:
-    status, nodes, versions = bulk.health()
+    told = bulk.health()
+    if told is None:
+        cause = (
+            "the user that is configured has not the cluster privilege 'monitor'; sinks need none"
+        )
+        yield warning(
+            label, f"{at} answers, and does not tell its health", cause, "give it, or leave it"
+        )
+        return
+    status, nodes, versions = told
     servers = "1 server" if nodes == 1 else f"{nodes} servers"
     found = f"{at}: {status}, {servers}, version {', '.join(versions) or 'not told'}"
     old = [v for v in versions if int(v.partition(".")[0]) not in _VERSIONS]
@@ -73,7 +83,12 @@ def _cluster(label: str, at: str, bulk: Bulk, replicas: int) -> Iterator[Finding
 
 def _templates(config: Config, label: str, bulk: Bulk, sink: Elasticsearch) -> Finding:
     about = f"{label}, templates"
-    states = {name: bulk.template(name, body) for name, body in sink.templates().items()}
+    try:
+        states = {name: bulk.template(name, body) for name, body in sink.templates().items()}
+    except DataStalkerError as error:
+        remedy = "correct what is under elasticsearch:"
+        found = of_error(about, "can't be looked at", error, remedy)
+        return found if sink.setup else replace(found, level="warning")
     wrong = [f"{name} is {state}" for name, state in states.items() if state != "as it should be"]
     remedy = f"stalk elasticsearch setup -c {config.file}"
     if not wrong:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -211,14 +213,16 @@ def test_no_elasticsearch_there(doctor: Any, capture: Path) -> None:
     assert "can't be reached, correct 'hosts' or start it" in found["cause"]
 
 
-@pytest.fixture
-def stranger() -> Iterator[str]:
-    """A server that is no Elasticsearch."""
+@contextmanager
+def answering(status: int, **headers: str) -> Iterator[str]:
+    """A server that always answers so: no Elasticsearch, or one that gives a user no right (the one
+    of these tests knows no users)."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
+            self.send_response(status)
+            for name, value in {"content-type": "application/json", **headers}.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(b"{}")
 
@@ -231,8 +235,55 @@ def stranger() -> Iterator[str]:
         server.shutdown()
 
 
-def test_what_answers_is_no_elasticsearch(doctor: Any, stranger: str, capture: Path) -> None:
-    found = stored(doctor, capture, stranger).one("elasticsearch", "failed")
+def test_what_answers_is_no_elasticsearch(doctor: Any, capture: Path) -> None:
+    with answering(200) as url:
+        found = stored(doctor, capture, url).one("elasticsearch", "failed")
 
     assert "what answers is no Elasticsearch" in found["cause"]
     assert "hosts" in found["remedy"]
+
+
+def test_a_wrong_password(doctor: Any, capture: Path) -> None:
+    secret = {"username": "me", "password": "sesame"}
+    with answering(401, **{"X-Elastic-Product": "Elasticsearch"}) as url:
+        said = stored(doctor, capture, url, **secret)
+
+    found = said.one("elasticsearch", "failed")
+    assert "correct username and password, or api_key" in found["cause"]
+    assert "sesame" not in json.dumps(said.findings)
+
+
+def test_a_user_that_may_store_and_look_at_nothing(doctor: Any, capture: Path) -> None:
+    with answering(403, **{"X-Elastic-Product": "Elasticsearch"}) as url:
+        sets_up = stored(doctor, capture, url)
+        by_hand = stored(doctor, capture, url, setup=False)
+
+    assert "'monitor'" in sets_up.one("elasticsearch", "warning")["cause"]
+    assert "manage_index_templates" in sets_up.one("elasticsearch, templates", "failed")["cause"]
+    assert by_hand.code == 0
+    assert by_hand.one("elasticsearch, templates", "warning")
+
+
+def test_what_never_answers_is_told_within_its_time(doctor: Any, capture: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
+        at = f"127.0.0.1:{silent.getsockname()[1]}"
+        begin = time.monotonic()
+        said = doctor.look(
+            {
+                "kafka": {"bootstrap_servers": at},
+                "schema_registry": {"url": f"http://{at}"},
+                "pipeline": [
+                    {"pcap": {"path": str(capture)}},
+                    {"topic": "a"},
+                    "dedupe",
+                    {"topic": "b"},
+                    {"elasticsearch": {"hosts": [f"http://{at}"]}},
+                ],
+            }
+        )
+
+    assert time.monotonic() - begin < 30
+    assert said.failed == {"broker", "registry", "elasticsearch"}
+    assert "does not answer" in said.one("broker", "failed")["cause"]
+    assert said.one("registry", "failed")["found"] == "no answer within 15 s"
+    assert "schema_registry: url" in said.one("registry", "failed")["remedy"]
