@@ -3,7 +3,7 @@
 Messages of one kind and one radio header have the same keys in the same order: a shape. For each
 shape the way to its bytes is laid out once: constant bytes for what it hasn't, and steps. A step
 picks one value, or a tuple of values of neighbouring fields that repeat together (kind, flags and
-radio header; addresses; what a beacon says), and looks its bytes up. What is remembered is bounded.
+radio header; addresses; what a beacon says), and looks its bytes up. Of shapes that come often a function is made. What is remembered is bounded.
 
 A frame that was read from Kafka to be sent on (`reader.Wire`), and that stages left as it was but
 for keys without a field of their own, need not be laid out again: its bytes are put together from
@@ -15,8 +15,7 @@ also the way taken by what is unusual, and the one that names what can't be writ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from datastalker.errors import WireError
@@ -27,6 +26,7 @@ from datastalker.wire.frames import ABSENT, ADDRESSES, IN_WPS, INHERITED, LISTS,
 from datastalker.wire.memo import ByIdentity, Memo, Memory, Step, write_number, write_text
 from datastalker.wire.primitives import Codec, write_long
 from datastalker.wire.reader import Wire
+from datastalker.wire.shape import OFTEN, Shape
 
 LIMIT = 1 << 14
 """Values, and tuples of values, whose bytes are remembered."""
@@ -55,7 +55,8 @@ class FrameWriter:
         self._memory = Memory(LIMIT)
         self._senders = ByIdentity(self._memory)
         self._tails: dict[tuple[str, ...], Step | None] = {}
-        self._shapes: dict[tuple[str, ...], tuple[list[bytes], list[Any]]] = {}
+        self._shapes: dict[tuple[str, ...], Shape] = {}
+        self._ways: dict[tuple[str, ...], Callable[[Iterable[Any]], bytes]] = {}
         self._blocks: dict[tuple[str, ...], Memo] = {}
         self._lists = {name: Memo(self._memory, _list_writer(name)) for name in LISTS}
         numbers = Memory(LIMIT_NUMBERS)
@@ -108,19 +109,21 @@ class FrameWriter:
 
     def _write(self, message: Message) -> bytes:
         keys = tuple(message)
-        shape = self._shapes.get(keys)
+        way = self._ways.get(keys)
         try:
+            if way is not None:
+                return way(message.values())
+            shape = self._shapes.get(keys)
             if shape is None:
                 shape = self._learn(keys)
-            values = list(message.values())
-            parts = shape[0][:]
-            for at, write, pick in shape[1]:
-                parts[at] = write(pick(values))
-            return b"".join(parts)
+            shape.count += 1
+            if shape.count >= OFTEN:
+                self._ways[keys] = shape.way(len(keys))
+            return shape.write(list(message.values()))
         except _UNUSUAL:
             return frames.FRAME.write(frames.to_record(message, self._origin))
 
-    def _learn(self, keys: tuple[str, ...]) -> tuple[list[bytes], list[Any]]:
+    def _learn(self, keys: tuple[str, ...]) -> Shape:
         """Lay out the way of a shape, and remember it."""
         if len(self._shapes) >= LIMIT_SHAPES:
             self._forget()
@@ -200,13 +203,13 @@ class _Layout:
         self._writer = writer
         self._at = {key: at for at, key in enumerate(keys)}
         self._parts: list[bytes] = []
-        self._steps: list[tuple[int, Step, Any]] = []
+        self._steps: list[tuple[int, Step, list[int]]] = []
 
-    def shape(self) -> tuple[list[bytes], list[Any]]:
+    def shape(self) -> Shape:
         if "type" not in self._at:
             raise WireError("it is no frame")
         self._fields(frames.FRAME)
-        return self._parts, self._steps
+        return Shape(self._parts, self._steps)
 
     def _fields(self, codec: Codec) -> None:
         run: list[str] = []
@@ -229,7 +232,7 @@ class _Layout:
             self._block(tuple(run), codec)
 
     def _step(self, write: Step, keys: Sequence[str]) -> None:
-        self._steps.append((len(self._parts), write, itemgetter(*(self._at[key] for key in keys))))
+        self._steps.append((len(self._parts), write, [self._at[key] for key in keys]))
         self._parts.append(b"")
 
     def _constant(self, raw: bytes) -> None:
