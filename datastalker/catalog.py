@@ -20,6 +20,7 @@ BUILTIN: dict[str, str] = {
     "print": "datastalker.stages.print",
     "beacon_filter": "datastalker.stages.beacon_filter",
     "oui": "datastalker.stages.oui",
+    "pseudonymise": "datastalker.stages.pseudonymise",
     "dedupe": "datastalker.stages.dedupe",
     "presence": "datastalker.stages.presence",
     "moving_average": "datastalker.stages.moving_average",

@@ -15,7 +15,7 @@ from datastalker.message import KNOWN_KEYS
 from datastalker.options import Path, complete, options_of, suggest
 from datastalker.registry_settings import REGISTRY_SETTINGS
 from datastalker.settings import CUT, SETTINGS, Config, Step
-from datastalker.stage import REGISTRY, Component, SourceStage
+from datastalker.stage import REGISTRY, Component, Sink, SourceStage
 from datastalker.stats import Stats
 from datastalker.topics import FRAME, KAFKA, TOPIC, check_kafka
 from datastalker.worker_settings import WORKERS
@@ -64,6 +64,34 @@ class Checker:
             segments.check(self.config, self.report)
         if not self.config.errors:
             self._fields()
+            self._hidden()
+
+    def _hidden(self) -> None:
+        """Warn where what a stage is to hide was seen by others before, or passes it by."""
+        for index, step in enumerate(self.config.steps):
+            if step.cls is None or not getattr(step.cls, "hides", False):
+                continue
+            if step.when is not None:
+                text = "what does not meet 'when' passes as it is, with its addresses"
+                self.warn(step.path, f"{step.name}: {text}")
+            for above in self.config.steps[:index]:
+                seen = self._seen(above)
+                if seen:
+                    text = f"stands below '{above.label}', {seen}; put it right below the source"
+                    self.warn(step.path, f"{step.name}: {text}")
+
+    def _seen(self, step: Step) -> str:
+        if step.topics is not None:
+            return "so the addresses themselves are in " + ", ".join(
+                sorted({*step.topics.values()})
+            )
+        if step.cls is not None and issubclass(step.cls, Sink):
+            return "which stores the addresses themselves"
+        if step.name == "print":
+            return "which shows the addresses themselves"
+        if getattr(step.cls, "emits", ()):
+            return "whose messages may say of a device what can't be found in them"
+        return ""
 
     def _fields(self) -> None:
         """Warn of what looks like a typo where an option names keys of messages."""

@@ -43,6 +43,7 @@ class Option:
     check: Callable[[Any], str | None] | None = None
     fields: bool | tuple[str, ...] = False
     nested: type | None = None
+    secret: bool = False
 
     @property
     def required(self) -> bool:
@@ -62,15 +63,16 @@ def option(
     check: Callable[[Any], str | None] | None = None,
     fields: bool | tuple[str, ...] = False,
     nested: type | None = None,
+    secret: bool = False,
 ) -> Any:
     """Declare an option as a class attribute; see the module.
 
     `minimum` and `maximum` bound a number. `check` gets the value and returns what is wrong with
     it in words, or None. `fields`: it names keys of messages, so a likely typo is warned of; a
     tuple has what may stand there beside them. `nested`: a class whose options are those of the
-    mapping that may stand here.
+    mapping that may stand here. `secret`: no error shows what was given.
     """
-    return Option("", Any, default, help, minimum, maximum, check, fields, nested)
+    return Option("", Any, default, help, minimum, maximum, check, fields, nested, secret)
 
 
 def flat(options: Mapping[str, Option]) -> list[Option]:
@@ -157,10 +159,8 @@ def complete(
             continue
         ok, value, wrong = _fit(opt.type, given[name])
         if not ok:
-            report(
-                (*path, name, *wrong),
-                f"option '{name}' must be {opt.type_name}, not {_show(value)}",
-            )
+            shown = _hide(value) if opt.secret else _show(value)
+            report((*path, name, *wrong), f"option '{name}' must be {opt.type_name}, not {shown}")
             values[name] = opt.default
             continue
         if opt.nested is not None and isinstance(value, dict):
@@ -290,6 +290,13 @@ def _show(value: Any) -> str:
     if len(text) > 40:
         text = text[:37] + "..."
     return f"the text '{text}'" if isinstance(value, str) else text
+
+
+def _hide(value: Any) -> str:
+    """What a secret is instead of text: digits alone are a number in YAML."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return "a number (not shown here); put quotes around it"
+    return _show(value) if value is None else "what was given (not shown here)"
 
 
 _SCHEMA = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}

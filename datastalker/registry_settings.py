@@ -16,7 +16,7 @@ class SchemaRegistrySettings:
 
     url: str = option(help="where the registry is, such as http://localhost:8081", check=_url)
     username: str | None = option(None, "user name, if the registry wants one")
-    password: str | None = option(None, "password; better as ${REGISTRY_PASSWORD}")
+    password: str | None = option(None, "password; better as ${REGISTRY_PASSWORD}", secret=True)
     ca: str | None = option(None, "file with the certificates to trust, for https")
 
 

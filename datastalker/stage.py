@@ -111,6 +111,8 @@ class Stage(Component):
     """It keeps messages and gives them later: only what never comes out was dropped."""
     delay: int = 0
     """For how many microseconds at most: the stages behind it are told of time so much later."""
+    hides: ClassVar[bool] = False
+    """It takes out what nobody is to see: `stalk check` warns of what stands above and has seen it."""
     emits: ClassVar[tuple[str, ...]] = ()
     """Types of the messages that it makes: a topic below it must say where they go."""
 

@@ -41,7 +41,9 @@ class KafkaSettings:
         "PLAIN", "how to show who we are"
     )
     sasl_username: str | None = option(None, "user name for SASL")
-    sasl_password: str | None = option(None, "password for SASL: ${NAME} or ${file:PATH}")
+    sasl_password: str | None = option(
+        None, "password for SASL: ${NAME} or ${file:PATH}", secret=True
+    )
     ssl_ca: str | None = option(None, "file with the certificates of who signs the brokers'")
     ssl_certificate: str | None = option(None, "file with our certificate, for mutual TLS")
     ssl_key: str | None = option(None, "file with its key")

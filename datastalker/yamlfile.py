@@ -21,6 +21,7 @@ Path = tuple[str | int, ...]
 Position = tuple[int, int]
 
 _MOST = 100_000  # values in a file: aliases of aliases can make any number of a few lines
+_NO_NUMBER = "no number of 64 bits; if it is text, put quotes around it"  # it may be a secret
 _KINDS = ("null", "bool", "int", "float", "str", "map", "seq")
 _TAGS = {f"tag:yaml.org,2002:{kind}" for kind in _KINDS}
 
@@ -173,7 +174,7 @@ class Document:
             if kind == "float":
                 return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         except ValueError:
-            self.problems.append(self.problem(path, f"no number of 64 bits: {text[:40]}"))
+            self.problems.append(self.problem(path, _NO_NUMBER))
             return 0
         return text
 

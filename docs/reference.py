@@ -35,7 +35,7 @@ def builtin() -> dict[str, Any]:
     return {name: found[name] for name in BUILTIN}
 
 
-_ORDER = ("pcap", "dedupe", "beacon_filter", "oui", "moving_average", "presence")
+_ORDER = ("pcap", "pseudonymise", "dedupe", "beacon_filter", "oui", "moving_average", "presence")
 """The template's pipeline; what else there is stands behind it, switched off by OFF."""
 OFF = "#~ "
 INSTEAD = "#= "
@@ -61,7 +61,7 @@ def template() -> str:
     found = builtin()
     lines.append("\npipeline:")
     for name in _ORDER:
-        lines += _stage(name, found[name])
+        lines += _stage(name, found[name], OFF if name == "pseudonymise" else "")
         if name == "pcap":
             lines += ["", "  # The other source, in its place: take the #= away."]
             lines += _stage("wifi_sniffer", found["wifi_sniffer"], INSTEAD)

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from datastalker.errors import ConfigError
 from datastalker.yamlfile import Document
 
+NO_NUMBER = "c.yaml:1:1: no number of 64 bits; if it is text, put quotes around it"
+
 
 def read(text: str, **environment: str) -> Any:
     document = Document(text, "c.yaml", environment)
@@ -98,9 +100,9 @@ def test_what_a_merge_brought_stands_where_it_was_written() -> None:
         ("a: 1\nb: 2\na: 3", "c.yaml:3:1: 'a' stands twice; first in line 1"),
         ("? [a, b]\n: 1", "c.yaml:1:3: a key must be plain text"),
         ("a: !include other.yaml", "c.yaml:1:1: unknown tag '!include': leave it out"),
-        ("a: !!int five", "c.yaml:1:1: no number of 64 bits: five"),
-        ("a: 123456789012345678901", "c.yaml:1:1: no number of 64 bits: 123456789012345678901"),
-        ("a: " + "9" * 5000, "c.yaml:1:1: no number of 64 bits: " + "9" * 40),
+        ("a: !!int five", NO_NUMBER),
+        ("a: 123456789012345678901", NO_NUMBER),
+        ("a: " + "9" * 5000, NO_NUMBER),
         ("a: &a [*a]", "c.yaml:1:4: an alias that contains itself"),
         ("a: ${NOPE}", "c.yaml:1:1: environment variable NOPE is not set; set it, or give a "
             "default: ${NOPE:-value}"),

@@ -60,7 +60,7 @@ def test_examples_and_the_template_can_be_built(path):
 
 def test_the_template_can_be_built_with_everything_switched_on():
     text = (ROOT / "config.template.yml").read_text(encoding="utf-8").replace(OFF, "")
-    config = configuration.parse(text, "all.yml")
+    config = configuration.parse(text, "all.yml", {"PSEUDONYM_KEY": "0123456789abcdef"})
 
     assert [str(problem) for problem in config.problems] == []
     configuration.build(config)
