@@ -3,7 +3,8 @@
 Messages of one kind and one radio header have the same keys in the same order: a shape. For each
 shape the way to its bytes is laid out once: constant bytes for what it hasn't, and steps. A step
 picks one value, or a tuple of values of neighbouring fields that repeat together (kind, flags and
-radio header; addresses; what a beacon says), and looks its bytes up. Of shapes that come often a function is made. What is remembered is bounded.
+radio header; addresses; what a beacon says), and looks its bytes up. Of
+shapes that come often a function is made. What is remembered is bounded.
 
 A frame that was read from Kafka to be sent on (`reader.Wire`), and that stages left as it was but
 for keys without a field of their own, need not be laid out again: its bytes are put together from
