@@ -4,7 +4,7 @@ The interface is the kernel's (a TUN device with a monitor's link type), so it n
 has one core of its own; the sender and the broker share another. CPU is that of the tool and its
 children from when it listens; the highest rate is that at which a tool had every frame one second
 after the last of three seconds of them. `make bench-agent BENCH=rates` for one table of: cpu, rates,
-start.
+start, and memory, which takes minutes and is made only when it is asked for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 import yaml
 
 from bench import frames
+from bench.agent_memory import memory
 from bench.live_tools import Tool, ours, peers
 from bench.process import ROOT, MissingError
 from datastalker import config as configuration
@@ -72,12 +73,14 @@ def main() -> None:
         stack = Stack(Path(folder))
         try:
             stack.kafka.start()
-            tools = {"agent": ours(_configure(Path(folder), stack.kafka.bootstrap_servers))}
+            config = _configure(Path(folder), stack.kafka.bootstrap_servers)
+            tools = {"agent": ours(config)}
             tools |= peers()
             tables = {
                 "cpu": lambda: cpu(tools, radio, air),
                 "rates": lambda: rates(tools, radio, air),
                 "start": lambda: start(radio, air, Path(folder)),
+                "memory": lambda: memory(radio, air, config),
             }
             for name in wanted:
                 print(tables[name](), end="\n\n", flush=True)
