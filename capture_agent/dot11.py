@@ -43,7 +43,7 @@ _FLAGS = (
 _CONTROL_EXTENSION, _WRAPPER, _PS_POLL, _S1G_BEACON = 6, 7, 10, 1
 _ADDRESS_AT = (4, 10, 16, 24)
 PROTECTED, MORE_FRAGMENTS = 0x40, 0x04
-LIMIT = 1 << 16
+LIMIT = 1 << 14
 """Addresses whose text is remembered."""
 
 

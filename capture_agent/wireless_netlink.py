@@ -72,7 +72,7 @@ def connect() -> Netlink:
         from pyroute2.netlink import nl80211
         from pyroute2.netlink.exceptions import NetlinkError
     except ImportError:
-        raise NoWireless("the package pyroute2 is not installed (datastalker[capture])") from None
+        raise NoWireless("the package pyroute2 is not installed (datastalker[agent])") from None
     connection = nl80211.NL80211()
     try:
         connection.bind()

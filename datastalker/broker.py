@@ -49,7 +49,7 @@ def connect(config: Config, seconds: float = SECONDS) -> Broker:
     """Reach the broker of a checked configuration, or raise BrokerError that says why not."""
     if importlib.util.find_spec("confluent_kafka") is None:
         raise DataStalkerError(
-            "Kafka needs the package confluent-kafka: pip install 'datastalker[capture]'"
+            "Kafka needs the package confluent-kafka: pip install 'datastalker[agent]'"
         )
     return Broker(config.kafka, config.file, seconds)
 

@@ -26,7 +26,7 @@ def capture_command(config: str, quiet: bool = False) -> None:
     except ModuleNotFoundError as error:
         raise DataStalkerError(
             f"an agent needs a package that is not installed ({error.name}): "
-            "pip install 'datastalker[capture]'"
+            "pip install 'datastalker[agent]'"
         ) from error
     agent = Agent(checked)
     running.run(checked, agent.pipeline, agent.turn, quiet=quiet)

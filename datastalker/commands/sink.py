@@ -39,7 +39,7 @@ def sink_command(name: str | None, path: str, instance: str | None, drain: bool)
     except ModuleNotFoundError as error:
         raise DataStalkerError(
             f"a sink needs a package that is not installed ({error.name}): "
-            "pip install 'datastalker[capture]'"
+            "pip install 'datastalker[agent]'"
         ) from error
     step = find_sink(config, name)
     runner = SinkRunner(config, step, instance)

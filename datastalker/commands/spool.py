@@ -117,7 +117,7 @@ def drain_command(path: str) -> None:
     except ModuleNotFoundError as error:
         raise DataStalkerError(
             f"this needs a package that is not installed ({error.name}): "
-            "pip install 'datastalker[capture]'"
+            "pip install 'datastalker[agent]'"
         ) from error
     frames, dropped = drain(config, directory)
     said = f", {dropped:,} refused by the broker and dropped" if dropped else ""

@@ -410,5 +410,5 @@ def test_without_the_package_it_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(brokers.importlib.util, "find_spec", lambda name: None)
 
-    with pytest.raises(DataStalkerError, match=r"pip install 'datastalker\[capture\]'"):
+    with pytest.raises(DataStalkerError, match=r"pip install 'datastalker\[agent\]'"):
         connect(home.config())
