@@ -112,7 +112,7 @@ def _other_mode(
         card = next((c for c in _cards() if any(port.name == name for port in c.ports)), None)
     except (OSError, NoWireless) as error:
         text = reason(error) if isinstance(error, OSError) else str(error)
-        remedy = "pip install 'datastalker[capture]', or apt install iw; else set it by hand"
+        remedy = "pip install 'datastalker[agent]', or apt install iw; else set it by hand"
         yield failed(about, "it can't be put into monitor mode", text, remedy)
         return
     if card is not None and not card.can_monitor:
