@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report:report_command", "Show what CSV files tell: networks, devices, who came."),
     "simulate": ("simulate:simulate_command", "Make captures of a simulated air, and the truth."),
     "topics": ("topics:topics_command", "Show, and make, the Kafka topics a configuration needs."),
+    "install-service": (
+        "service:install_service_command",
+        "Make a systemd service of an agent, a worker, a sink.",
+    ),
     "oui": ("oui:oui_command", "Look vendors up; update the registry from a file."),
 }
 
@@ -96,6 +100,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
         "check": {"path": config},
         "doctor": {"path": config},
         "capture": {"config": config},
+        "install-service": {"path": config},
         "sink": {"path": config},
         "elasticsearch": {"setup": {"path": config}},
         "dlq": {name: {"path": config} for name in ("ls", "show", "retry", "drop")},

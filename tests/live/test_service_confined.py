@@ -1,0 +1,106 @@
+"""What the service's unit takes away, an agent doesn't need: on a real interface, without systemd."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datastalker import config as configuration
+from datastalker.service import Service
+
+Make = Callable[..., Any]
+CONFINED = Path(__file__).with_name("confined.py")
+UID = 10001  # the image's user; no such user needs to be here
+# What ProtectSystem=, ProcSubset= and ProtectProc= mount
+MOUNTS = (
+    "mount -o remount,bind,ro / && mount -t proc -o subset=pid,hidepid=invisible proc /proc && "
+    'exec "$@"'
+)
+PROBES = {
+    "a socket of another family": "import socket; socket.socket(31, 3, 1)",
+    "chown": "import os; os.chown('/tmp', 1, 1)",
+    "memory to write and execute": "import mmap; mmap.mmap(-1, 4096, prot=7)",
+}
+
+needs_systemd_analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze says which calls a group has"
+)
+
+
+def as_user(capabilities: str) -> tuple[str, ...]:
+    """As User=, CapabilityBoundingSet= and AmbientCapabilities= of the unit."""
+    names = [name.removeprefix("CAP_").lower() for name in capabilities.split()]
+    kept = ",".join(["-all", *(f"+{name}" for name in names)])
+    who = (f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs")
+    sets = (f"--bounding-set={kept}", f"--inh-caps={kept}", f"--ambient-caps={kept}")
+    return ("setpriv", *who, *sets)
+
+
+def readable(path: Path) -> None:
+    for folder in [path, *path.parents]:
+        if folder.stat().st_mode & 0o055 != 0o055:
+            folder.chmod(folder.stat().st_mode | 0o055)
+
+
+def unit_of(file: Path) -> tuple[Path, str]:
+    text = file.read_text().replace("- print", "- topic: wifi.frames\n- print")
+    service = Service(configuration.parse(text, str(file)), "agent")
+    unit = file.with_name(service.name)
+    unit.write_text(service.unit())
+    return unit, service.capabilities
+
+
+@needs_systemd_analyze
+@pytest.mark.parametrize("monitor", ["auto", "never"])
+def test_under_its_unit_an_agent_hears(make_radio: Make, make_sniffer: Make, monitor: str) -> None:
+    radio = make_radio()
+    sniffer = make_sniffer(radio.name, bpf="type mgt", monitor=monitor)
+    readable(sniffer.folder)
+    unit, capabilities = unit_of(sniffer.write())
+    assert ("CAP_NET_ADMIN" in capabilities) == (monitor == "auto")
+    mounts = ("unshare", "--mount", "--propagation", "private", "sh", "-c", MOUNTS, "sh")
+    sniffer.command = (*mounts, *as_user(capabilities), sys.executable, str(CONFINED), str(unit))
+    sniffer.start()
+    radio.send([make_sniffer.radiotap(make_sniffer.beacon())])
+
+    assert [frame["kind"] for frame in sniffer.heard(1)] == ["BEACON"]
+    found = sniffer.capabilities()
+    assert found["Seccomp"] == {"2"}
+    assert {int(mask, 16) for mask in found["CapPrm"]} == {0}
+    sniffer.stop()
+
+
+@needs_systemd_analyze
+@pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
+def test_what_the_unit_forbids_is_refused_there(
+    make_radio: Make, make_sniffer: Make, probe: str
+) -> None:
+    sniffer = make_sniffer(make_radio().name)
+    unit, _ = unit_of(sniffer.write())
+    (sniffer.folder / "probe.py").write_text(probe)
+    command = [sys.executable, str(CONFINED), str(unit), "-m", "probe"]
+
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={"PYTHONPATH": str(sniffer.folder)}
+    )
+
+    assert "PermissionError" in done.stderr
+
+
+def test_in_a_container_net_raw_is_enough(make_radio: Make, make_sniffer: Make) -> None:
+    """What `docker run --user 10001 --cap-drop ALL --cap-add NET_RAW` leaves a program."""
+    radio = make_radio()
+    sniffer = make_sniffer(radio.name)
+    readable(sniffer.folder)
+    sniffer.command = as_user("CAP_NET_RAW")
+    sniffer.start()
+    radio.send([make_sniffer.radiotap(make_sniffer.beacon())])
+
+    assert [frame["kind"] for frame in sniffer.heard(1)] == ["BEACON"]
+    sniffer.stop()
