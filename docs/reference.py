@@ -1,4 +1,4 @@
-"""Writes what is generated from the code: docs/reference.md and config.template.yml.
+"""Writes what is generated from the code: docs/reference.md, config.template.yml, systemd units.
 
 Run by `make reference`; a test compares the files with what this gives.
 """
@@ -10,11 +10,13 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from datastalker import config as configuration
 from datastalker.catalog import BUILTIN
 from datastalker.commands.stages import everything, role, summary
 from datastalker.config import NESTED, SETTINGS
 from datastalker.message import FIELDS
 from datastalker.options import Option, flat, options_of
+from datastalker.service import Service
 from datastalker.topics import TOPIC
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,9 +153,21 @@ def _yaml(value: Any) -> str:
     return str(value)
 
 
+def units() -> dict[str, str]:
+    """The units of infra/systemd, for an installation in /opt/datastalker."""
+    text = (ROOT / "infra/systemd/config.yaml").read_text(encoding="utf-8")
+    config = configuration.parse(text, "/etc/datastalker/config.yaml")
+    python = Path("/opt/datastalker/bin/python")
+    services = [
+        Service(config, role, python=python, checkout=None) for role in ("agent", "worker", "sink")
+    ]
+    return {f"infra/systemd/{service.name}": service.unit() for service in services}
+
+
 def generated() -> dict[Path, str]:
     """Every generated file and its text."""
-    return {ROOT / "docs/reference.md": reference(), ROOT / "config.template.yml": template()}
+    texts = {"docs/reference.md": reference(), "config.template.yml": template(), **units()}
+    return {ROOT / name: text for name, text in texts.items()}
 
 
 if __name__ == "__main__":
