@@ -176,7 +176,7 @@ class Service:
         homes = [self.python, self.python.resolve(), file, *self.folders]
         homes += [self.checkout] if self.checkout else []
         admits = self.capabilities
-        words = [str(self.python), "-P", "-m", *self._words(file)]
+        words = [str(self.python), "-P", "-m", *self.words(file)]
         return _UNIT.format(
             name=self.name,
             what=f"{self.role} {self.sink or ''}".strip() + f" of {self.config.settings['name']}",
@@ -197,7 +197,8 @@ class Service:
             families="AF_UNIX AF_INET AF_INET6 AF_NETLINK" + " AF_PACKET" * bool(admits),
         )
 
-    def _words(self, file: Path) -> list[str]:
+    def words(self, file: Path) -> list[str]:
+        """The module to run, and its arguments."""
         if self.role == "worker":
             return ["faust", "-A", "processors", "worker"]
         words = ["sink", str(self.sink)] if self.sink else ["capture"]

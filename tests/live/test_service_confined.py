@@ -33,11 +33,11 @@ needs_systemd_analyze = pytest.mark.skipif(
 )
 
 
-def as_user(capabilities: str) -> tuple[str, ...]:
+def as_user(capabilities: str, uid: int = UID) -> tuple[str, ...]:
     """As User=, CapabilityBoundingSet= and AmbientCapabilities= of the unit."""
     names = [name.removeprefix("CAP_").lower() for name in capabilities.split()]
     kept = ",".join(["-all", *(f"+{name}" for name in names)])
-    who = (f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs")
+    who = (f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs")
     sets = (f"--bounding-set={kept}", f"--inh-caps={kept}", f"--ambient-caps={kept}")
     return ("setpriv", *who, *sets)
 
@@ -93,12 +93,13 @@ def test_what_the_unit_forbids_is_refused_there(
     assert "PermissionError" in done.stderr
 
 
-def test_in_a_container_net_raw_is_enough(make_radio: Make, make_sniffer: Make) -> None:
-    """What `docker run --user 10001 --cap-drop ALL --cap-add NET_RAW` leaves a program."""
+@pytest.mark.parametrize("uid", [0, UID])
+def test_in_a_container_net_raw_is_enough(make_radio: Make, make_sniffer: Make, uid: int) -> None:
+    """What `docker run --cap-drop=ALL --cap-add=NET_RAW` leaves root, and another at most."""
     radio = make_radio()
     sniffer = make_sniffer(radio.name)
     readable(sniffer.folder)
-    sniffer.command = as_user("CAP_NET_RAW")
+    sniffer.command = as_user("CAP_NET_RAW", uid)
     sniffer.start()
     radio.send([make_sniffer.radiotap(make_sniffer.beacon())])
 
