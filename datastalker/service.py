@@ -28,63 +28,7 @@ SystemCallFilter=capset
 """
 _ROOT = Path(__file__).resolve().parents[1]
 
-_UNIT = """\
-# Made by `stalk install-service`, which writes it anew; put changes of your own into a drop-in:
-# systemctl edit {name}
-[Unit]
-Description=DataStalker: {what}
-After=network.target
-StartLimitIntervalSec=0
-
-[Service]
-Type=exec
-ExecStart={command}
-{environment}
-Restart={restart}
-RestartSec=5
-# 2: the configuration is wrong, and stays so
-RestartPreventExitStatus=2
-TimeoutStopSec=60
-MemoryMax={memory}
-
-User={user}
-CapabilityBoundingSet={capabilities}
-AmbientCapabilities={capabilities}
-NoNewPrivileges=yes
-
-StateDirectory={state}
-StateDirectoryMode=0750
-WorkingDirectory={state_path}
-{writable}UMask={umask}
-ProtectSystem=strict
-ProtectHome={home}
-PrivateTmp={tmp}
-PrivateMounts=yes
-PrivateDevices=yes
-DevicePolicy=closed
-ProcSubset=pid
-ProtectProc=invisible
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-{private_users}LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-RestrictAddressFamilies={families}
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-{capset}SystemCallErrorNumber=EPERM
-
-[Install]
-WantedBy=multi-user.target
-"""
+_UNIT = Path(__file__).with_name("data") / "service.unit"
 
 
 @dataclass
@@ -177,7 +121,7 @@ class Service:
         homes += [self.checkout] if self.checkout else []
         admits = self.capabilities
         words = [str(self.python), "-P", "-m", *self.words(file)]
-        return _UNIT.format(
+        return _UNIT.read_text(encoding="utf-8").format(
             name=self.name,
             what=f"{self.role} {self.sink or ''}".strip() + f" of {self.config.settings['name']}",
             command=" ".join(_quoted(word).replace("$", "$$") for word in words),

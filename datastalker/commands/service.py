@@ -119,27 +119,20 @@ def _prepare(service: Service) -> None:
             folder.mkdir(parents=True, mode=0o750)
             os.chown(folder, owner.pw_uid, owner.pw_gid)
             click.echo(f"made {folder}, of {name}")
+        elif _as(owner, ["test", "-w", folder]).returncode:
+            raise OutputError(
+                f"install-service: {name} can't write to {folder}: chown -R {name} {folder}, or "
+                "another folder in the configuration"
+            )
 
 
 def _check_readable(service: Service) -> None:
     """As that user: DataStalker, the configuration, its plug-ins and secrets."""
     owner = pwd.getpwnam(str(service.user))
     file = Path(service.config.file).absolute()
-    environment = dict(os.environ)
-    if service.checkout:
-        environment["PYTHONPATH"] = str(service.checkout)
-    said = ""
     try:
-        done = subprocess.run(
-            [service.python, "-P", "-m", "datastalker", "check", "-c", file],
-            cwd="/",
-            env=environment,
-            user=owner.pw_uid,
-            group=owner.pw_gid,
-            extra_groups=os.getgrouplist(owner.pw_name, owner.pw_gid),
-            capture_output=True,
-            text=True,
-        )
+        command: list[str | Path] = [service.python, "-P", "-m", "datastalker", "check", "-c", file]
+        done = _as(owner, command, service.checkout)
         if done.returncode == 0:
             return
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -148,6 +141,21 @@ def _check_readable(service: Service) -> None:
     raise InputError(
         f"install-service: {service.user} can't use {file} with {service.python}: {said}; keep the "
         "file in /etc/datastalker and DataStalker in /opt, readable for that user"
+    )
+
+
+def _as(
+    owner: pwd.struct_passwd, command: list[str | Path], checkout: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd="/",
+        env=os.environ | ({"PYTHONPATH": str(checkout)} if checkout else {}),
+        user=owner.pw_uid,
+        group=owner.pw_gid,
+        extra_groups=os.getgrouplist(owner.pw_name, owner.pw_gid),
+        capture_output=True,
+        text=True,
     )
 
 

@@ -109,6 +109,16 @@ def test_a_configuration_that_the_user_can_not_read_is_said_first(machine: Machi
     assert not machine.unit.exists()
 
 
+def test_a_folder_that_the_user_can_not_write_to_is_said_first(machine: Machine) -> None:
+    machine.write("nobody")
+    (machine.folder / "spool").mkdir()
+    done = machine.install()
+
+    assert "nobody can't write to" in str(done.exception)
+    assert "chown -R nobody" in str(done.exception)
+    assert not machine.unit.exists()
+
+
 def test_a_user_that_is_not_there_is_said(machine: Machine) -> None:
     machine.write("nosuchuser")
 
