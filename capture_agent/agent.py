@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from capture_agent.clock import Clock
+from capture_agent.lean import import_kafka
 from capture_agent.outbox import TIMED_OUT
 from capture_agent.publish import Publisher
 from capture_agent.spooling import framing_for, open_outbox
@@ -73,6 +74,7 @@ class Agent:
                 "below the stages of the agent (- topic: wifi.frames), or use `stalk run`"
             )
             raise ConfigError([Problem(config.file, 0, 0, text)])
+        import_kafka()
         self._settings = config.agent
         self.session = uuid.uuid4().hex[:12]
         """Random: of this start of the agent."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import secrets
 from collections import Counter, deque
 from contextlib import suppress
 from pathlib import Path
@@ -245,7 +244,7 @@ class Spool:
 
     def _begin(self) -> Segment:
         self._end()
-        salt = secrets.randbits(32)
+        salt = int.from_bytes(os.urandom(4))
         path = self.directory / f"{self._next:010d}{SUFFIX}"
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._next += 1

@@ -7,7 +7,6 @@ import importlib.util
 import os
 import sys
 import zlib
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from datastalker.errors import InputError
@@ -38,6 +37,8 @@ GROUP = "datastalker.stages"
 
 def third_party() -> dict[str, str]:
     """Stages that installed packages offer: name and where it lies."""
+    from importlib.metadata import entry_points  # with all of email: 1.9 MiB
+
     return {entry.name: entry.value for entry in entry_points(group=GROUP)}
 
 
@@ -55,6 +56,8 @@ def load(name: str) -> bool:
             said = "needs a package that is not installed" if missing else "can't be imported"
             raise InputError(f"'{name}' {said}: {error}") from error
         return True
+    from importlib.metadata import entry_points
+
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             try:

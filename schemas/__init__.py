@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import functools
 import json
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
+
+_HERE = Path(__file__).parent  # importlib.resources would be 1.5 MiB in each process
 
 NAMES = ("frame_batch", "presence", "event")
 
@@ -19,7 +21,7 @@ NAMES = ("frame_batch", "presence", "event")
 @functools.cache
 def text(name: str) -> str:
     """The current schema of that name, as it stands in its file."""
-    return (files(__name__) / f"{name}.avsc").read_text(encoding="utf-8")
+    return (_HERE / f"{name}.avsc").read_text(encoding="utf-8")
 
 
 @functools.cache
@@ -31,7 +33,7 @@ def current(name: str) -> Any:
 @functools.cache
 def released(name: str) -> dict[int, Any]:
     """Every version of that schema ever released, as JSON, by its number; not to be changed."""
-    folder = files(__name__) / "released" / name
+    folder = _HERE / "released" / name
     if not folder.is_dir():
         return {}
     versions = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import logging.config
 import signal
 import sys
 from collections.abc import Callable
@@ -85,9 +84,11 @@ def _set_up_logging(config: configuration.Config) -> None:
         text = f"log_file: {settings['log_file']} can't be written: {error.strerror}"
         raise ConfigError([Problem(config.file, 0, 0, text)]) from error
     if settings["logging"]:
+        from logging.config import dictConfig  # 1.0 MiB
+
         ours = {"version": 1, "disable_existing_loggers": False}
         try:
-            logging.config.dictConfig({**ours, **settings["logging"]})
+            dictConfig({**ours, **settings["logging"]})
         except Exception as error:  # it raises anything at all for what it can't read
             text = f"logging: {error}" + (f": {error.__cause__}" if error.__cause__ else "")
             raise ConfigError([Problem(config.file, 0, 0, text)]) from error
