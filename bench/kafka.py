@@ -31,7 +31,7 @@ from infra.local import Stack, StackError
 from infra.whole import messages
 
 FOLDER = frames.FOLDER / "stack"
-FRAMES, MANY, SINGLE, DOCUMENTS = 200_000, 400_000, 20_000, 50_000
+FRAMES, MANY, SINGLE, DOCUMENTS = 200_000, 500_000, 20_000, 50_000
 JOB = ("dedupe", "beacon_filter", "oui")
 HEAD = """\
 | over one broker | a second (wall) | µs CPU each | passed on |

@@ -49,7 +49,9 @@ def run(program: str, servers: str, source: str, pinned: list[str], job: str) ->
     try:
         return Rate(**json.loads(done.stdout.splitlines()[-1]))
     except (IndexError, ValueError) as error:
-        raise MissingError(f"it failed: {done.stderr[-300:]}") from error
+        raise MissingError(
+            f"it failed ({done.returncode}): {(done.stderr or done.stdout)[-300:]}"
+        ) from error
 
 
 def _environment(program: str) -> Path:
