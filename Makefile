@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-kafka test lint check format bench fuzz reference clean
-.PHONY: stack stack-stop stack-status bench-kafka bench-agent
+.PHONY: stack stack-stop stack-status bench-kafka bench-agent docs docs-serve screenshots
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -60,8 +60,17 @@ bench-agent: .venv/.ready-dev ## Measure a live agent beside tshark, dumpcap, ai
 fuzz: .venv/.ready-dev ## A million mutated frames, then ten minutes coverage-guided
 	@infra/fuzz.sh
 
-reference: .venv/.ready-dev ## Write docs/reference.md from the code
+docs: .venv/.ready-dev ## Build the docs site into site/: search included, no network needed
+	@$(BIN)/python -m docs.site site
+
+docs-serve: docs ## Build it and serve it at http://localhost:8000
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000
+
+reference: .venv/.ready-dev ## Write the reference pages, template and units from the code
 	@$(BIN)/python -m docs.reference
 
+screenshots: .venv/.ready-dev ## Take the terminal pictures of the docs
+	@$(BIN)/python -m docs.screenshots
+
 clean: ## Remove what was installed and made
-	@rm -rf .venv .demo .bench out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf .venv .demo .bench site out .mypy_cache .ruff_cache .pytest_cache .hypothesis

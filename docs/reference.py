@@ -1,4 +1,4 @@
-"""Writes what is generated from the code: docs/reference.md, config.template.yml, systemd units.
+"""Writes what is generated from the code: the reference pages, config.template.yml, systemd units.
 
 Run by `make reference`; a test compares the files with what this gives.
 """
@@ -18,6 +18,8 @@ from datastalker.message import FIELDS
 from datastalker.options import Option, flat, options_of
 from datastalker.service import Service
 from datastalker.topics import TOPIC
+from docs.reference_commands import commands
+from docs.reference_wire import wire
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -166,7 +168,13 @@ def units() -> dict[str, str]:
 
 def generated() -> dict[Path, str]:
     """Every generated file and its text."""
-    texts = {"docs/reference.md": reference(), "config.template.yml": template(), **units()}
+    texts = {
+        "docs/reference.md": reference(),
+        "docs/commands.md": commands(),
+        "docs/wire.md": wire(),
+        "config.template.yml": template(),
+        **units(),
+    }
     return {ROOT / name: text for name, text in texts.items()}
 
 
