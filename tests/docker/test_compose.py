@@ -153,7 +153,7 @@ def test_the_dockerfile_copies_what_there_is_and_all_that_the_wheel_needs():
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert {*wheel["packages"], "pyproject.toml", project["project"]["readme"]} <= {*sources}
     extras = re.search(r"whl\)\[([a-z,]+)\]", DOCKERFILE)[1].split(",")
-    assert {*extras} == {*project["project"]["optional-dependencies"]} - {"dev"}
+    assert {*extras} == {*project["project"]["optional-dependencies"]} - {"dev", "docs"}
 
 
 def test_the_image_is_small_and_runs_as_nobody_special():
