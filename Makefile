@@ -11,7 +11,8 @@ BIN := .venv/bin
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/.ready ## Install what DataStalker needs, into .venv
+setup: .venv/.ready ## Install what DataStalker needs, into .venv; for Kafka EXTRAS=agent,workers,elasticsearch
+	@$(if $(EXTRAS),PYTHON=$(PYTHON) infra/setup.sh run $(EXTRAS))
 .venv/.ready: pyproject.toml infra/setup.sh
 	@PYTHON=$(PYTHON) infra/setup.sh run
 

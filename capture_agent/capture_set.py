@@ -50,7 +50,10 @@ def _expand(path: str, left_out: dict[str, None]) -> list[Source]:
     if path == STDIN:
         return [Source(STDIN)]
     if os.path.isdir(path):
-        inside = [os.path.join(path, n) for n in sorted(os.listdir(path)) if n[0] != "."]
+        try:
+            inside = [os.path.join(path, n) for n in sorted(os.listdir(path)) if n[0] != "."]
+        except OSError as error:
+            raise InputError(f"can't read the folder {path}: {error.strerror}") from error
         names = [name for name in inside if os.path.isfile(name)]
         return _readable(names, f"the folder {path} holds no capture file", left_out)
     if os.path.exists(path):
@@ -58,9 +61,23 @@ def _expand(path: str, left_out: dict[str, None]) -> list[Source]:
     names = sorted(glob.glob(path, recursive=True))
     names = [name for name in names if not os.path.isdir(name)]
     if not names:
-        hint = "no file matches it" if glob.has_magic(path) else "there is no such file"
-        raise InputError(f"can't read {path}: {hint}")
+        raise InputError(f"can't read {path}: {_why_none(path)}")
     return _readable(names, f"can't read any file of {path}", left_out)
+
+
+def _why_none(path: str) -> str:
+    """Why a path or a glob names no file, with the remedy."""
+    folder = os.path.dirname(path)
+    while glob.has_magic(folder):
+        folder = os.path.dirname(folder)
+    try:
+        os.listdir(folder or ".") if glob.has_magic(path) else os.stat(path)
+    except PermissionError:
+        return f"this user may not look into {folder}; give it the right, or run as another"
+    except OSError:
+        pass
+    said = "no file matches it" if glob.has_magic(path) else "there is no such file"
+    return f"{said}; correct pcap: path, or make a sample: stalk simulate --out captures"
 
 
 def _readable(names: list[str], none: str, left_out: dict[str, None]) -> list[Source]:
@@ -159,7 +176,8 @@ class Source:
             self._reopen()
         stream = self._stream
         assert stream is not None
-        self._capture = open_capture(_Counted(self, stream, most), self.path)
+        name = "standard input" if self.path == STDIN else self.path
+        self._capture = open_capture(_Counted(self, stream, most), name)
         return self._capture
 
 

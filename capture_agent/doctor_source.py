@@ -15,6 +15,7 @@ from typing import Any
 from capture_agent import bpf, capture_set, device, monitor, rights
 from capture_agent.device import LINK_TYPES
 from capture_agent.wireless import Card, NoWireless, connect, reason
+from datastalker import extras
 from datastalker.config import Step
 from datastalker.errors import DataStalkerError
 from datastalker.finding import Check, Finding, failed, of_error, ok, warning
@@ -112,7 +113,7 @@ def _other_mode(
         card = next((c for c in _cards() if any(port.name == name for port in c.ports)), None)
     except (OSError, NoWireless) as error:
         text = reason(error) if isinstance(error, OSError) else str(error)
-        remedy = "pip install 'datastalker[agent]', or apt install iw; else set it by hand"
+        remedy = f"{extras.install('agent')}, or apt install iw; else set it by hand"
         yield failed(about, "it can't be put into monitor mode", text, remedy)
         return
     if card is not None and not card.can_monitor:

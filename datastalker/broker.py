@@ -9,15 +9,14 @@ Every call ends within seconds: with an answer, or with a BrokerError that names
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
-from datastalker import topic_keys
+from datastalker import extras, topic_keys
 from datastalker.broker_faults import Faults
-from datastalker.errors import BrokerError, DataStalkerError
+from datastalker.errors import BrokerError
 from datastalker.topics import TopicPlan, client_settings
 
 if TYPE_CHECKING:
@@ -47,10 +46,7 @@ class Topic:
 
 def connect(config: Config, seconds: float = SECONDS) -> Broker:
     """Reach the broker of a checked configuration, or raise BrokerError that says why not."""
-    if importlib.util.find_spec("confluent_kafka") is None:
-        raise DataStalkerError(
-            "Kafka needs the package confluent-kafka: pip install 'datastalker[agent]'"
-        )
+    extras.require("confluent_kafka", "Kafka", "agent")
     return Broker(config.kafka, config.file, seconds)
 
 

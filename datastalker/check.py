@@ -21,6 +21,8 @@ from datastalker.topics import FRAME, KAFKA, TOPIC, check_kafka
 from datastalker.worker_settings import WORKERS
 from datastalker.yamlfile import Document
 
+_SOURCES = "pcap or wifi_sniffer"
+
 
 class Checker:
     """Goes through a document once and collects what is wrong with it."""
@@ -55,7 +57,7 @@ class Checker:
         pipeline = value.get(root)
         if not isinstance(pipeline, list) or not pipeline:
             said = "is missing" if root not in value else "must be a list of stages"
-            self.report((root,), f"'pipeline' {said}; the first entry is a source: pcap")
+            self.report((root,), f"'pipeline' {said}; the first entry is a source: {_SOURCES}")
             return
         for index, item in enumerate(pipeline):
             self._entry(item, (root, index))
@@ -253,10 +255,11 @@ class Checker:
                         step.path, f"'{step.name}' is a source and can only be the first entry"
                     )
             elif step.topics is not None:
-                self.report(step.path, "the first entry must be a source, not a topic: pcap")
+                self.report(step.path, f"the first entry must be a source, not a topic: {_SOURCES}")
             elif step.cls is not None and not is_source:
                 self.report(
-                    step.path, f"'{step.name}' is no source; the first entry must be one: pcap"
+                    step.path,
+                    f"'{step.name}' is no source; the first entry must be one: {_SOURCES}",
                 )
             elif step.when is not None:
                 self.report(

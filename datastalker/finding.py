@@ -107,7 +107,8 @@ def _look(check: Check, told: SimpleQueue[Finding | None]) -> None:
 def folder(about: str, path: Path, setting: str, wants_mb: float) -> Iterator[Finding]:
     """Can files be made there, and is there room? One that isn't there would be made."""
     there = path
-    while not there.exists() and there != there.parent:
+    # Not Path.exists, which raises where a folder may not be looked into
+    while not os.path.exists(there) and there != there.parent:
         there = there.parent
     if not there.is_dir():
         text = f"{there} is a file, where a folder should be"

@@ -109,6 +109,9 @@ class Pipeline:
         """
         assert self.source is not None, "this pipeline has no source"
         try:
+            for entry in self.entries:
+                if isinstance(entry.component, Sink):
+                    entry.component.open()
             with closing(self._batches(self.source)) as batches:
                 for batch in batches:
                     if batch:

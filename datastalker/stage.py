@@ -228,6 +228,12 @@ class Sink(Component):
     """True: `write` may be called from two threads at a time, so that the next batch is under way
     while a store still works on the last one."""
 
+    def open(self) -> None:
+        """Look, before anything is read, whether it can work at all; asks nothing of the store.
+
+        Raises DataStalkerError where it can't, such as where a package is missing.
+        """
+
     def write(self, batch: list[Message]) -> Iterable[Refused] | None:
         """Store the messages; gives those that the store refused for good, if any.
 

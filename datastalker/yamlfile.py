@@ -222,4 +222,8 @@ def _hint(error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark
     if mark and mark.buffer and "${" in mark.buffer[max(0, mark.pointer - 2) : mark.pointer + 2]:
         return ' (between braces or brackets, quote it: "${NAME}")'
+    if "expected <block end>" in said:
+        return " (is it indented as its neighbours are, and is there a space behind each dash?)"
+    if "mapping values are not allowed" in said:
+        return " (options stand in braces, {option: value}; text with ': ' in quotes)"
     return ""

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what DataStalker needs into .venv: `setup.sh run` to use it, `setup.sh dev` to change it.
+# Installs what DataStalker needs into .venv: `setup.sh run [EXTRAS]` to use it, `setup.sh dev` to change it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-run}
@@ -36,7 +36,8 @@ if [ "$what" = dev ]; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' || fail "pip could not install; is the network there?"
   touch .venv/.ready .venv/.ready-dev
 else
-  echo "setup: installs DataStalker into .venv (click, PyYAML)"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -e . || fail "pip could not install; is the network there?"
+  extras=${2:-}
+  echo "setup: installs DataStalker into .venv (click, PyYAML${extras:+; the extras $extras})"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".${extras:+[$extras]}" || fail "pip could not install; is the network there?"
   touch .venv/.ready
 fi

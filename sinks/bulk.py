@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from datastalker import extras
 from datastalker.errors import OutputError, RetryLater
 from datastalker.message import Message
 from datastalker.stage import Refused
@@ -49,13 +50,8 @@ class Bulk:
         ca: str | None = None,
         verify: bool = True,
     ) -> None:
-        try:
+        with extras.needs("elasticsearch", "elasticsearch"):
             import elasticsearch
-        except ImportError as error:
-            raise OutputError(
-                f"elasticsearch needs a package that is not installed ({error.name}): "
-                "pip install 'datastalker[elasticsearch]'"
-            ) from error
         self._errors = elasticsearch
         wire = logging.getLogger("elastic_transport.transport")
         if wire.level == logging.NOTSET:  # it tells every request at INFO

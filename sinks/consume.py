@@ -71,6 +71,7 @@ class SinkRunner:
             topic_ids = {name: topic.id for name, topic in broker.describe(plans).items()}
         self.topics = list(plans)
         self.sink = build_sink(config, step, self.stats)
+        self.sink.open()
         self.group = Membership(config.kafka, config.file, group_name(config, step.label), instance)
         dead = DeadLetters(self.group.settings, dead_letters.name, f"sink {step.label}")
         framing = framing_of(config.settings.get("schema_registry"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from datastalker.config import Config, Step, build_sink
@@ -29,7 +30,7 @@ def checks(config: Config, segment: Segment) -> list[Check]:
             wants = step.options["rotate_mb"] or 256
             look = partial(folder, step.label, directory, "csv: directory", wants)
             found.append(Check(step.label, look, "is the disk of csv: directory still there?"))
-        elif step.name == "elasticsearch":
+        elif step.name == "elasticsearch" and find_spec("elasticsearch"):  # else `packages` says it
             remedy = "see elasticsearch: hosts; do the servers live, does a firewall stand between?"
             look_at = partial(_elasticsearch, config, step)
             found.append(Check(step.label, look_at, remedy))

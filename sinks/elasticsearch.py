@@ -116,8 +116,12 @@ class Elasticsearch(Sink):
         )
         return found
 
+    def open(self) -> None:
+        self.connect()
+
     def connect(self) -> Bulk:
-        """The servers. Raises OutputError where the client's package is missing."""
+        """The servers; nothing is asked of them yet. Raises DataStalkerError where the client's
+        package is missing, OutputError where it can't be made of the options."""
         if self._bulk is None:
             self._bulk = Bulk(
                 self.hosts,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from datastalker import extras
 from datastalker.commands import running
-from datastalker.errors import DataStalkerError
 
 
 @click.command("capture")
@@ -21,12 +21,7 @@ def capture_command(config: str, quiet: bool = False) -> None:
     a topic, or frames of a capture file could not be delivered.
     """
     checked = running.load(config)
-    try:
+    with extras.needs("an agent", "agent"):
         from capture_agent.agent import Agent
-    except ModuleNotFoundError as error:
-        raise DataStalkerError(
-            f"an agent needs a package that is not installed ({error.name}): "
-            "pip install 'datastalker[agent]'"
-        ) from error
     agent = Agent(checked)
     running.run(checked, agent.pipeline, agent.turn, quiet=quiet)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from datastalker import extras
 from datastalker.commands.running import load
 from datastalker.commands.tables import table
 from datastalker.errors import InputError
@@ -25,8 +26,8 @@ _config = click.option(
 
 
 def _letters(path: str) -> Any:
-    from sinks.letters import Letters
-
+    with extras.needs("dlq", "agent"):
+        from sinks.letters import Letters
     return Letters(load(path))
 
 

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from datastalker import __version__, topic_keys
+from datastalker import __version__, extras, topic_keys
 from datastalker.broker import connect
 from datastalker.config import Config
 from datastalker.errors import DataStalkerError, Problem
@@ -31,12 +32,12 @@ ROLES = {
 """What may run on a machine, and the segments that it has to do with."""
 
 _PACKAGES = {
-    "capture": ("confluent-kafka", "pyroute2"),
-    "workers": ("faust-streaming", "cramjam", "confluent-kafka", "fastavro"),
+    "agent": ("confluent-kafka", "pyroute2"),
+    "workers": ("faust-streaming", "cramjam", "confluent-kafka"),
     "sinks": ("confluent-kafka",),
     "elasticsearch": ("elasticsearch", "orjson"),
 }
-_EXTRAS = {"capture": "capture", "worker": "workers", "sinks": "sinks"}
+_EXTRAS = {"capture": "agent", "worker": "workers", "sinks": "sinks"}
 _BROKER_SECONDS = 6.0
 
 
@@ -62,7 +63,7 @@ def checks(config: Config, role: str | None) -> list[Check]:
     for place in _places(wanted, role):
         for segment in wanted:
             found += place.checks(config, segment)
-    if plans:
+    if plans and find_spec("confluent_kafka"):  # else `packages` says it
         remedy = "see kafka: bootstrap_servers, and whether the broker is overloaded"
         look = partial(_broker, config, list(plans.values()))
         found.append(Check("broker", look, remedy, 25))
@@ -117,11 +118,11 @@ def _packages(wanted: list[Segment]) -> Iterator[Finding]:
     python = ".".join(map(str, sys.version_info[:3]))
     yield ok("packages", f"DataStalker {__version__}, Python {python}")
     roles = {segment.role for segment in wanted}
-    extras = [extra for role, extra in _EXTRAS.items() if role in roles]
+    found = [extra for role, extra in _EXTRAS.items() if role in roles]
     if any(step.name == "elasticsearch" for segment in wanted for step in segment.steps):
-        extras.append("elasticsearch")
+        found.append("elasticsearch")
     needed = _versions()
-    for extra in extras:
+    for extra in found:
         said, lacking = [], []
         for name in _PACKAGES[extra]:
             if name == "pyroute2" and not _names_wifi(wanted):
@@ -137,8 +138,7 @@ def _packages(wanted: list[Segment]) -> Iterator[Finding]:
             said.append(f"{name} {version}")
         about = f"packages for {extra}"
         if lacking:
-            of = "capture" if extra == "sinks" else extra
-            remedy = f"pip install --upgrade 'datastalker[{of}]'"
+            remedy = extras.install("agent" if extra == "sinks" else extra)
             yield failed(about, "something is missing", ", ".join(lacking), remedy)
         else:
             yield ok(about, ", ".join(said))

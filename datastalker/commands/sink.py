@@ -6,9 +6,9 @@ import sys
 
 import click
 
+from datastalker import extras
 from datastalker.commands.running import load, stop_on_signals
 from datastalker.commands.tables import table
-from datastalker.errors import DataStalkerError
 
 
 @click.command("sink")
@@ -34,13 +34,8 @@ def sink_command(name: str | None, path: str, instance: str | None, drain: bool)
     committed first. Start as many as the topic has partitions; they share the work.
     """
     config = load(path)
-    try:
+    with extras.needs("a sink", "agent"):
         from sinks.consume import SinkRunner, find_sink
-    except ModuleNotFoundError as error:
-        raise DataStalkerError(
-            f"a sink needs a package that is not installed ({error.name}): "
-            "pip install 'datastalker[agent]'"
-        ) from error
     step = find_sink(config, name)
     runner = SinkRunner(config, step, instance)
     stop_on_signals(runner.stop)

@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
+from datastalker import extras
 from datastalker.commands.running import load
 from datastalker.commands.tables import table
 from datastalker.config import Config
-from datastalker.errors import ConfigError, DataStalkerError, Problem
+from datastalker.errors import ConfigError, Problem
 
 _config = click.option(
     "-c",
@@ -112,13 +113,8 @@ def drain_command(path: str) -> None:
     did not take stays.
     """
     config, directory = _spool(path)
-    try:
+    with extras.needs("this", "agent"):
         from capture_agent.spooling import drain
-    except ModuleNotFoundError as error:
-        raise DataStalkerError(
-            f"this needs a package that is not installed ({error.name}): "
-            "pip install 'datastalker[agent]'"
-        ) from error
     frames, dropped = drain(config, directory)
     said = f", {dropped:,} refused by the broker and dropped" if dropped else ""
     click.echo(f"{frames:,} frames sent{said}; {directory} is empty")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import schemas
+from datastalker import extras
 from datastalker.errors import RegistryError, WireError
 from datastalker.registry_settings import SchemaRegistrySettings
 from datastalker.wire.framing import Framing, SingleObject, Writer
@@ -30,8 +31,7 @@ class Confluent(Framing):
             from confluent_kafka.schema_registry import SchemaRegistryClient
         except ImportError as error:
             raise RegistryError(
-                f"a schema registry needs more packages ({error}): "
-                "pip install 'datastalker[registry]'",
+                f"a schema registry needs more packages ({error}): {extras.install('registry')}",
                 retriable=False,
             ) from error
         self.url = settings["url"]

@@ -258,7 +258,11 @@ def test_a_run_that_fails_before_any_message_shows_only_the_error(folder: Path) 
 
     done = stalk("run", cwd=folder)
 
-    assert (done.code, done.err) == (1, "stalk: can't read none.pcap: there is no such file\n")
+    assert done.code == 1
+    assert done.err == (
+        "stalk: can't read none.pcap: there is no such file; correct pcap: path, or make a sample: "
+        "stalk simulate --out captures\n"
+    )
 
 
 FULL = "standard output can't be written: No space left on device\n"

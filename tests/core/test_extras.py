@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
+from importlib import import_module
 from importlib.metadata import requires
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
 from packaging.requirements import Requirement
+
+from datastalker import extras
+from datastalker.cli import cli
+from datastalker.errors import DataStalkerError, InputError
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))[
     "project"
@@ -44,3 +52,49 @@ def test_what_packages_need_themselves_is_counted() -> None:
     lines = PROJECT["optional-dependencies"]["registry"]
 
     assert {"confluent-kafka", "certifi", "anyio"} <= brought(lines)
+
+
+@pytest.mark.parametrize(
+    ("checkout", "prefix", "command"),
+    [
+        (True, "ROOT/.venv", "make -C ROOT setup EXTRAS=agent"),
+        (True, "/elsewhere", "/elsewhere/bin/python -m pip install -e 'ROOT[agent]'"),
+        (False, "/elsewhere", "pip install 'datastalker[agent]'"),
+    ],
+)
+def test_how_an_extra_is_installed_depends_on_where_we_are(
+    checkout: bool, prefix: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if checkout:
+        (tmp_path / "infra").mkdir()
+        (tmp_path / "infra" / "setup.sh").touch()
+    prefix = prefix.replace("ROOT", str(tmp_path))
+    monkeypatch.setattr(extras, "_ROOT", tmp_path)
+    monkeypatch.setattr("sys.prefix", prefix)
+    monkeypatch.setattr("sys.executable", f"{prefix}/bin/python")
+
+    assert extras.install("agent") == command.replace("ROOT", str(tmp_path))
+
+
+def test_what_a_package_is_needed_for_is_said() -> None:
+    said = r"^a sink needs .* \(nosuch\): .*EXTRAS=agent"
+    with pytest.raises(DataStalkerError, match=said), extras.needs("a sink", "agent"):
+        import_module("nosuch")
+    with pytest.raises(InputError, match=r"^Kafka needs the package no-such: "):
+        extras.require("no_such", "Kafka", "agent")
+
+
+def test_a_run_that_lacks_a_package_says_so_before_it_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "elasticsearch", None)  # as where it isn't installed
+    (tmp_path / "c.yaml").write_text(
+        f"pipeline: [pcap: {{path: {tmp_path}/none.pcap}}, csv: {{directory: {tmp_path}/out}}, "
+        "elasticsearch]\n"
+    )
+
+    said = CliRunner().invoke(cli, ["run", "-c", str(tmp_path / "c.yaml")])
+
+    assert isinstance(said.exception, DataStalkerError)
+    assert "elasticsearch needs a package" in str(said.exception)
+    assert not (tmp_path / "out").exists()

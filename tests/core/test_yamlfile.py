@@ -91,6 +91,11 @@ def test_what_a_merge_brought_stands_where_it_was_written() -> None:
             "',' or '}', but got '{' (between braces or brackets, quote it: \"${NAME}\")"),
         ("a: [1", "c.yaml:1:6: no valid YAML: while parsing a flow sequence expected ',' or ']', "
             "but got '<stream end>'"),
+        ("a:\n  - b\n  -c: 1", "c.yaml:3:3: no valid YAML: while parsing a block collection expected "
+            "<block end>, but found '?' (is it indented as its neighbours are, and is there a space "
+            "behind each dash?)"),
+        ("- a: b: 1", "c.yaml:1:7: no valid YAML: mapping values are not allowed here (options stand "
+            "in braces, {option: value}; text with ': ' in quotes)"),
         ("a: *b", "c.yaml:1:4: no valid YAML: found undefined alias 'b'"),
         ("a: 1\n---\nb: 2", "c.yaml:2:1: no valid YAML: expected a single document in the stream "
             "but found another document"),

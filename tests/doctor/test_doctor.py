@@ -183,7 +183,7 @@ def test_packages_that_are_missing_or_too_old(
     said = CliRunner().invoke(cli, ["doctor", "-c", str(doctor.file)])
 
     assert "elasticsearch 7.17.9 is older than 8.15, orjson is not installed" in said.output
-    assert "pip install --upgrade 'datastalker[elasticsearch]'" in said.output
+    assert "setup EXTRAS=elasticsearch" in said.output
 
 
 def cut(**settings: Any) -> dict[str, Any]:

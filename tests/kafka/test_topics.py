@@ -12,9 +12,8 @@ import pytest
 import yaml
 from confluent_kafka import Producer
 
-from datastalker import broker as brokers
 from datastalker import config as configuration
-from datastalker import segments, topic_keys
+from datastalker import extras, segments, topic_keys
 from datastalker.broker import Topic, connect
 from datastalker.cli import main
 from datastalker.errors import BrokerError, DataStalkerError
@@ -408,7 +407,9 @@ def test_a_topic_that_a_worker_would_read_and_write_is_a_mistake() -> None:
 def test_without_the_package_it_says_what_to_install(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(brokers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
 
-    with pytest.raises(DataStalkerError, match=r"pip install 'datastalker\[agent\]'"):
+    with pytest.raises(
+        DataStalkerError, match=r"needs the package confluent-kafka: make -C .* setup"
+    ):
         connect(home.config())
