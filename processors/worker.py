@@ -117,7 +117,9 @@ class WorkerApp(faust.App):
         measured = shown = monotonic()
         while not self.should_stop:
             status.beat = now = monotonic()
-            status.recovery_remaining = tables.recovery.active_remaining_total()  # type: ignore[attr-defined]
+            # What it wrote itself since then makes Faust's count negative
+            remaining = tables.recovery.active_remaining_total()  # type: ignore[attr-defined]
+            status.recovery_remaining = max(0, remaining)
             ready = tables.actives_ready and not self.rebalancing
             status.enter(RUNNING if ready else RECOVERING)
             if not ready and now - shown > _SHOW_SECONDS:

@@ -53,9 +53,11 @@ class Bulk:
         with extras.needs("elasticsearch", "elasticsearch"):
             import elasticsearch
         self._errors = elasticsearch
-        wire = logging.getLogger("elastic_transport.transport")
-        if wire.level == logging.NOTSET:  # it tells every request at INFO
-            wire.setLevel(logging.WARNING)
+        # It tells every request at INFO, and each failure beside what the sink says of it
+        for name, level in (("transport", logging.WARNING), ("node_pool", logging.ERROR)):
+            theirs = logging.getLogger(f"elastic_transport.{name}")
+            if theirs.level == logging.NOTSET:
+                theirs.setLevel(level)
         self.at = ", ".join(hosts)
         options: dict[str, Any] = {"request_timeout": seconds, "retry_on_timeout": False}
         options["max_retries"] = len(hosts) - 1  # another server, if there is one

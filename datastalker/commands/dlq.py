@@ -48,12 +48,13 @@ def ls_command(path: str) -> None:
             letter.origin,
             letter.said.get("who", ""),
             len(letter.record.value() or b""),
-            one_line(letter.said.get("reason", ""))[:80],
+            one_line(letter.said.get("reason", ""))[:200],
         ]
         for letter in letters.read(letters.ends())
     ]
     header = ["letter", "time (UTC)", "from", "who", "bytes", "reason"]
-    click.echo(table(header, rows) if rows else f"{letters.topic} is empty")
+    said = table(header, rows, whole=["letter", "reason"]) if rows else f"{letters.topic} is empty"
+    click.echo(said)
 
 
 @dlq_command.command("show")

@@ -59,10 +59,12 @@ def table(
     """Rows under a header; numbers right, text left, null empty, long text cut.
 
     It fits the terminal that `stream` is, standard output by default: text is cut further, the
-    widest column first, and the columns named in `whole` last. Numbers are never cut.
+    widest column first, and the columns named in `whole` last; where there is no terminal those
+    are not cut at all. Numbers are never cut.
     """
     values = [list(row) for row in rows]
-    body = [[_cell(value) for value in row] for row in values]
+    limits = [None if name in whole else _WIDEST for name in header]
+    body = [[*map(_cell, row, limits)] for row in values]
     right = [
         all(row[index] is None or isinstance(row[index], (int, float)) for row in values)
         for index in range(len(header))
@@ -95,7 +97,7 @@ def _padded(cell: str, width: int, right: bool) -> str:
     return space + cell if right else cell + space
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, limit: int | None) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -104,4 +106,5 @@ def _cell(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    return cut(one_line(str(value)), _WIDEST)
+    text = one_line(str(value))
+    return text if limit is None else cut(text, limit)

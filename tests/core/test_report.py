@@ -244,3 +244,11 @@ def test_the_list_of_stages_is_wrapped(width: int) -> None:
 
     assert max(map(columns, lines)) <= width
     assert any(re.match(r"dedupe +stage +Passes", line) for line in lines)
+
+
+def test_a_column_that_is_wanted_whole_is_cut_by_no_more_than_the_terminal() -> None:
+    rows = [["word " * 20, "word " * 20]]
+
+    _, line = table(["cut", "whole"], rows, whole=["whole"]).splitlines()
+
+    assert line == "word " * 7 + "word…  " + ("word " * 20).strip()

@@ -510,6 +510,7 @@ def test_health_and_metrics_are_served(rig: Rig) -> None:
     assert f"datastalker_stage_messages_dropped_total{stage} 5" in text
     assert f"datastalker_stage_state_entries{stage} 6" in text
     assert f'datastalker_batches_repeated_total{{segment="{rig.name}-1"}} 1' in text
+    assert "datastalker_recovery_remaining 0\n" in text
 
 
 STUCK = """
