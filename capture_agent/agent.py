@@ -7,7 +7,7 @@ import time
 import uuid
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from capture_agent.clock import Clock
 from capture_agent.lean import import_kafka
@@ -23,6 +23,9 @@ from datastalker.segments import segments, sensors_topic
 from datastalker.stage import Sink, Stage
 from datastalker.state import State
 from datastalker.topics import ALERT, FRAME, SENSOR
+
+if TYPE_CHECKING:
+    from datastalker.page import Page
 
 log = logging.getLogger("datastalker.agent")
 
@@ -76,6 +79,7 @@ class Agent:
             raise ConfigError([Problem(config.file, 0, 0, text)])
         import_kafka()
         self._settings = config.agent
+        self._name: str = config.settings["name"]
         self.session = uuid.uuid4().hex[:12]
         """Random: of this start of the agent."""
         self.sensor = config.sensor
@@ -85,12 +89,12 @@ class Agent:
         self._source.open()  # the producer below starts threads
         self._sensors = sensors_topic(config)
         plans = [*segment.target.values(), self._sensors]
-        self._clock, self._clock_off = Clock(), False
-        self.pipeline.mark = self._clock.mark
-        self._outbox, self._spool = open_outbox(config, self.session, plans, self._clock.sample)
+        self.clock, self._clock_off = Clock(), False
+        self.pipeline.mark = self.clock.mark
+        self.outbox, self.spool = open_outbox(config, self.session, plans, self.clock.sample)
         self.publisher = Publisher(
             segment.target,
-            self._outbox,
+            self.outbox,
             framing_for(config, self._sensors),
             sensor=config.sensor,
             session=self.session,
@@ -107,6 +111,8 @@ class Agent:
         self._reported -= max(0.0, self._settings["status_seconds"] - _SOON_SECONDS)
         self._alerts = segment.target.get(ALERT)
         self._reports = 0
+        self.told: Message = Message()
+        """The last status."""
         self._now = 0
         self._beat = (0, 0)
         self._held_below = _held_below(config)
@@ -120,7 +126,7 @@ class Agent:
             return
         self._turned = now
         if self._source.live:
-            self.publisher.offset_ms = self._clock.offset_ms
+            self.publisher.offset_ms = self.clock.offset_ms
         self._be_patient(not self._source.live)
         if self._source.paced:
             self.publisher.linger(self._settings["linger_ms"] / 1000)
@@ -175,7 +181,7 @@ class Agent:
             publisher.published,
             max(0, kept) - failed,
             publisher.waiting,
-            self._outbox.spooled,
+            self.outbox.spooled,
             max(0, -kept),
             dropped,
         )
@@ -200,15 +206,15 @@ class Agent:
             dropped=sum(balance.dropped.values()),
             events=self.publisher.events,
             spooled=balance.spooled,
-            spool_batches=self._spool.batches if self._spool else 0,
-            spool_bytes=self._spool.bytes if self._spool else 0,
-            queued_batches=self._outbox.waiting,
+            spool_batches=self.spool.batches if self.spool else 0,
+            spool_bytes=self.spool.bytes if self.spool else 0,
+            queued_batches=self.outbox.waiting,
         )
         self._say_clock(message)
-        if self._spool is not None and self._spool.earlier_published:
-            message["earlier_published"] = self._spool.earlier_published
-        if self._spool is not None and self._spool.earlier_dropped:
-            message["earlier_dropped"] = self._spool.earlier_dropped
+        if self.spool is not None and self.spool.earlier_published:
+            message["earlier_published"] = self.spool.earlier_published
+        if self.spool is not None and self.spool.earlier_dropped:
+            message["earlier_dropped"] = self.spool.earlier_dropped
         if balance.made:
             message["made"] = balance.made
         for reason, count in balance.dropped.items():
@@ -218,15 +224,16 @@ class Agent:
         if self.pipeline.now:
             message["last_frame"] = self.pipeline.now
         message.update(self._source.status())
+        self.told = message
         return message
 
     def _say_clock(self, status: Message) -> None:
         """How far the clock is off; beyond a threshold it is an alert, once until it is right."""
-        told = self._clock.tell(self._settings["clock_alert_seconds"])
+        told = self.clock.tell(self._settings["clock_alert_seconds"])
         status.update(told)
         off = told["clock"] == "off"
         if off and not self._clock_off:
-            text = f"the clock of {self.sensor} is {self._clock.in_words()}"
+            text = f"the clock of {self.sensor} is {self.clock.in_words()}"
             log.warning("%s; set it, or run an NTP client (agent: clock_alert_seconds)", text)
             if self._alerts is not None:
                 alert = Message(type=ALERT, timestamp=status["timestamp"], key=self.sensor)
@@ -252,13 +259,13 @@ class Agent:
                 self._await_delivery()
         finally:
             self.publisher.patient = False
-            if self._spool is not None:
-                self._spool.drop()
+            if self.spool is not None:
+                self.spool.drop()
             self.publisher.drop_waiting()
             self._report("ended")
             self._await_last_word()
-            if self._spool is not None:
-                self._spool.close()
+            if self.spool is not None:
+                self.spool.close()
         if patient and self.publisher.lost is not None:
             raise OutputError(self._failure())
 
@@ -277,35 +284,35 @@ class Agent:
 
     def _be_patient(self, patient: bool) -> None:
         self.publisher.patient = patient
-        if self._spool is not None:
-            self._spool.patient = patient
+        if self.spool is not None:
+            self.spool.patient = patient
 
     def _await_delivery(self) -> None:
         begin, said = monotonic(), False
-        if self._spool is not None:
-            self._spool.finish(
+        if self.spool is not None:
+            self.spool.finish(
                 self._settings["delivery_timeout_seconds"],
                 is_over=lambda: self._source.live or self.pipeline.stop_reason is not None,
             )
             return
-        while self._outbox.waiting and self.publisher.lost != TIMED_OUT:
-            self._outbox.serve(_SLICE_SECONDS)
+        while self.outbox.waiting and self.publisher.lost != TIMED_OUT:
+            self.outbox.serve(_SLICE_SECONDS)
             if not said and monotonic() - begin > _SAY_SECONDS:
                 said = True
-                trouble = self._outbox.trouble()
+                trouble = self.outbox.trouble()
                 log.warning(
                     "%d batches wait for Kafka; Ctrl-C now ends at once and loses them%s",
-                    self._outbox.waiting,
+                    self.outbox.waiting,
                     f": {trouble}" if trouble else "",
                 )
 
     def _await_last_word(self) -> None:
         begin = monotonic()
         # A broker that took the frames takes this too, be it slow; one that didn't hardly will.
-        hopeless = self.publisher.lost or (self._spool is not None and self._spool.batches)
+        hopeless = self.publisher.lost or (self.spool is not None and self.spool.batches)
         patience = _LAST_WORD_SECONDS * (1 if hopeless else 10)
-        while self._outbox.waiting and monotonic() - begin < patience:
-            self._outbox.serve(_SLICE_SECONDS)
+        while self.outbox.waiting and monotonic() - begin < patience:
+            self.outbox.serve(_SLICE_SECONDS)
 
     def _failure(self) -> str:
         lost = sum(self.publisher.dropped.values()) + sum(self.publisher.events_dropped.values())
@@ -315,8 +322,14 @@ class Agent:
             text += f"within {seconds:g} s (agent: delivery_timeout_seconds)"
         else:
             text += f"({self.publisher.lost})"
-        trouble = self._outbox.trouble()
+        trouble = self.outbox.trouble()
         return text + (f"; {trouble}" if trouble else "")
+
+    def page(self) -> Page:
+        """What shows how it is doing, while it runs."""
+        from capture_agent.page import page_of
+
+        return page_of(self, self._name)
 
     def result(self) -> str:
         """One line for people."""

@@ -68,6 +68,22 @@ class Spool:
     def batches(self) -> int:
         return self.counts.total()
 
+    def oldest(self) -> int:
+        """The time of the first record that is not delivered; 0: there is none. Another thread may
+        ask: it reads the file by itself."""
+        if not self.batches:
+            return 0
+        at = self._cursor
+        segment = next((s for s in list(self._segments) if s.number >= at.segment), None)
+        if segment is None:
+            return 0
+        begin = at.offset if segment.number == at.segment else START
+        try:
+            found = next(segment.records(begin), None)
+        except (OSError, SegmentError):  # removed meanwhile
+            return 0
+        return found.parcel.time if found is not None else 0
+
     def append(self, parcel: Parcel, *, ahead: bool = False) -> Position:
         """Write a parcel behind all others. `ahead`: `next` will not give it.
 

@@ -135,6 +135,14 @@ class SpoolOutbox:
     def bytes(self) -> int:
         return self._spool.bytes
 
+    @property
+    def max_bytes(self) -> int:
+        return self._spool.max_bytes
+
+    def oldest(self) -> int:
+        """When what waits longest was made, microseconds; 0: nothing waits. For other threads."""
+        return self._spool.oldest()
+
     def offer(self, parcel: Parcel) -> bool:
         if parcel.kind == "status":
             return self._kafka.offer(parcel)

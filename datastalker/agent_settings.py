@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from datastalker.options import Option, option, options_of
+from datastalker.page_settings import page_options
 
 
 class AgentSettings:
@@ -55,4 +56,7 @@ class AgentSettings:
     )
 
 
-AGENT: dict[str, Option] = options_of(AgentSettings) or {}
+AGENT: dict[str, Option] = {
+    **(options_of(AgentSettings) or {}),
+    **page_options(about="; `stalk run` has it too"),
+}

@@ -13,6 +13,7 @@ from datastalker.condition import Predicate, compile_condition, misspelt
 from datastalker.errors import ConfigError, InputError
 from datastalker.message import KNOWN_KEYS
 from datastalker.options import Path, complete, options_of, suggest
+from datastalker.page_settings import SINKS
 from datastalker.registry_settings import REGISTRY_SETTINGS
 from datastalker.settings import CUT, SETTINGS, Config, Step
 from datastalker.stage import REGISTRY, Component, Sink, SourceStage
@@ -135,6 +136,7 @@ class Checker:
             settings["schema_registry"] = complete(REGISTRY_SETTINGS, given, path, self.report)
         complete(AGENT, settings["agent"], ("agent",), self.report)
         complete(WORKERS, settings["workers"], ("workers",), self.report)
+        complete(SINKS, settings["sinks"], ("sinks",), self.report)
 
     def _plugins(self) -> None:
         for name, cls in list(REGISTRY.items()):

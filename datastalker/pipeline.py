@@ -21,7 +21,7 @@ from datastalker.clock import WRONG, any_wrong, mark_impossible
 from datastalker.errors import DataStalkerError, InputError, OutputError, StopPipeline
 from datastalker.message import Message
 from datastalker.stage import AnyComponent, Component, Sink, SourceStage, Stage, register
-from datastalker.stats import StageStats, Stats
+from datastalker.stats import StageStats, Stats, Taps
 from datastalker.text import printable
 
 __all__ = ["Message", "Pipeline", "Sink", "SourceStage", "Stage", "StopPipeline"]
@@ -55,6 +55,9 @@ class Entry:
         by_key = getattr(getattr(kind, "state_key", None), "__func__", _NO_KEY) is not _NO_KEY
         self.by_time = isinstance(component, Stage) and (self.ticks or by_key)
         """It goes by the time of messages: those whose time is wrong pass by."""
+        self.taps_in: Taps = ()
+        self.taps_out: Taps = ()
+        """Who looks at what comes, and at what is passed on."""
 
 
 class Pipeline:
@@ -193,6 +196,7 @@ class Pipeline:
                     held = self._guarded(entry, entry.component.flush)
                     entry.stats.seconds += perf_counter() - began
                     entry.stats.sent += len(held)
+                    _show_to(entry.taps_out, held)
                     # What stands behind was told of time so much later; now it is as late as it is.
                     out += self._through(index + 1, held, ticking=entry.delay > 0)
                 else:
@@ -234,8 +238,12 @@ class Pipeline:
         for entry in self.entries[start:]:
             if not messages and not ticking:
                 return messages
+            if entry.taps_in:
+                _show_to(entry.taps_in, messages)
             if timeless and entry.by_time:
                 entry.stats.skipped += len(messages)
+                if entry.taps_out:
+                    _show_to(entry.taps_out, messages)
                 continue
             stats, began = entry.stats, perf_counter()
             passed = stats.skipped
@@ -254,6 +262,8 @@ class Pipeline:
             stats.received += received - passed
             stats.sent += len(messages) - passed
             stats.seconds += perf_counter() - began
+            if entry.taps_out:
+                _show_to(entry.taps_out, messages)
         return messages
 
     def _apply(self, entry: Entry, messages: list[Message]) -> list[Message]:
@@ -405,6 +415,12 @@ class Pipeline:
         entry.reported.add(place)
         first = messages[0] if messages else None
         _show(f"stage {entry.stats.name} failed; shown once, counted in its errors", error, first)
+
+
+def _show_to(taps: Taps, messages: list[Message]) -> None:
+    if messages:
+        for tap in taps:
+            tap.see(messages)
 
 
 def _show(what: str, error: Exception, message: Message | None = None) -> None:

@@ -11,6 +11,7 @@ from datastalker.agent_settings import AGENT
 from datastalker.condition import Predicate
 from datastalker.errors import Problem
 from datastalker.options import Path, complete, option, options_of
+from datastalker.page_settings import SINKS
 from datastalker.registry_settings import REGISTRY_SETTINGS
 from datastalker.stage import Component
 from datastalker.state import MAX_ENTRIES
@@ -56,12 +57,15 @@ class Settings:
         {},
         "of capture agents: batch_frames, linger_ms, heartbeat_seconds, status_seconds, "
         "delivery_timeout_seconds, queue_mb, clock_alert_seconds, spool_directory, spool_mb, "
-        "spool_when_full, spool_fsync_seconds",
+        "spool_when_full, spool_fsync_seconds, http_host, http_port, tap_remote",
     )
     workers: dict = option(  # type: ignore[type-arg]
         {},
         "of workers: segments, session_timeout_seconds, instance_id, recovery_seconds, "
-        "stall_seconds, http_host, http_port",
+        "stall_seconds, http_host, http_port, tap_remote",
+    )
+    sinks: dict = option(  # type: ignore[type-arg]
+        {}, "of sinks that are processes of their own: http_host, http_port, tap_remote"
     )
 
 
@@ -71,6 +75,7 @@ NESTED = {
     "schema_registry": REGISTRY_SETTINGS,
     "agent": AGENT,
     "workers": WORKERS,
+    "sinks": SINKS,
 }
 """What stands under those settings that have settings of their own."""
 
@@ -127,6 +132,11 @@ class Config:
     def workers(self) -> dict[str, Any]:
         """The settings under `workers:`, completed with the defaults."""
         return complete(WORKERS, self.settings["workers"], ("workers",), _known)
+
+    @property
+    def sinks(self) -> dict[str, Any]:
+        """The settings under `sinks:`, completed with the defaults."""
+        return complete(SINKS, self.settings["sinks"], ("sinks",), _known)
 
     @property
     def sensor(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 
 class Stats:
@@ -47,3 +48,14 @@ class StageStats:
     errors: int = 0
     skipped: int = 0
     seconds: float = 0.0
+
+
+class Watcher(Protocol):
+    """Looks at messages while they pass; see `tapping`."""
+
+    def see(self, messages: list[Any]) -> None:
+        """These pass. Changes nothing, raises nothing, takes little time."""
+
+
+Taps = tuple[Watcher, ...]
+"""Those who look at one place."""

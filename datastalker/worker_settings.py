@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datastalker.options import Option, option, options_of
+from datastalker.page_settings import page_options
 
 
 class WorkerSettings:
@@ -30,10 +31,6 @@ class WorkerSettings:
         "a worker that has work and finished none for so long is unready, and exits soon after",
         minimum=5,
     )
-    http_host: str = option("127.0.0.1", "where /livez, /readyz and /metrics are served")
-    http_port: int | None = option(
-        6066, "and on which port; 0: any that is free; null: nowhere", minimum=0, maximum=65535
-    )
 
 
-WORKERS: dict[str, Option] = options_of(WorkerSettings) or {}
+WORKERS: dict[str, Option] = {**(options_of(WorkerSettings) or {}), **page_options(6066)}

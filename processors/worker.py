@@ -14,11 +14,12 @@ from typing import Any, NoReturn
 import faust
 from faust.app.base import BootStrategy
 
-from datastalker import broker, segments
+from datastalker import broker, pages, segments
 from datastalker import config as configuration
 from datastalker.collector import spare_the_collector
 from datastalker.config import Config
 from datastalker.errors import ConfigError, DataStalkerError, Problem
+from datastalker.page import Page
 from datastalker.segments import Segment
 from datastalker.text import printable
 from datastalker.topics import TopicPlan
@@ -98,12 +99,20 @@ class WorkerApp(faust.App):
 
     async def on_first_start(self) -> None:
         """Refuse what would hang later: the broker away, a topic missing."""
-        workers = self.config.workers
+        status, names = self.status, [bridge.segment.name for bridge in self.bridges]
         try:
             with broker.connect(self.config) as found:
                 found.require(self.plans)
-            if workers["http_port"] is not None:
-                health.serve(self.status, workers["http_host"], workers["http_port"])
+            pages.of_worker(self.config).serve(
+                Page(
+                    "worker",
+                    self.config.settings["name"],
+                    ", ".join(names),
+                    status.samples,
+                    lambda: status.health,
+                    status.places,
+                )
+            )
         except DataStalkerError as error:
             _refuse(error, at_once=True)
         spare_the_collector()

@@ -32,6 +32,7 @@ _FETCH = 32  # Kafka messages at once: some thousand frames
 _FETCH_SECONDS = 0.1
 _HELD_SECONDS = 0.25
 _TELL_SECONDS = 60.0
+_MEASURE_SECONDS = 2.0
 
 
 def group_name(config: Config, label: str) -> str:
@@ -87,6 +88,15 @@ class SinkRunner:
         self._again_at = 0.0
         self._away_since: float | None = None
         self._tell_at = monotonic() + _TELL_SECONDS
+        self._measure_at = monotonic()
+        self.lag: dict[Place, int] | None = None
+        """What waits, by partition, if somebody wants to know: as of some seconds ago."""
+        self.reader, self.joined = reader, False
+
+    @property
+    def away(self) -> bool:
+        """Its store is."""
+        return self._away_since is not None
 
     def stop(self, reason: str) -> None:
         """Ask for an orderly end. Safe in a signal handler, and from another thread."""
@@ -157,6 +167,10 @@ class SinkRunner:
         return not isinstance(self.way, AtLeastOnce) or self.way.idle
 
     def _tell(self) -> None:
+        self.joined = self.joined or bool(self.group.places)
+        if self.lag is not None and monotonic() >= self._measure_at:
+            self._measure_at = monotonic() + _MEASURE_SECONDS
+            self.lag = self.group.lags()
         if monotonic() < self._tell_at:
             return
         self._tell_at = monotonic() + _TELL_SECONDS
@@ -165,8 +179,9 @@ class SinkRunner:
         if self.group.faults.heard:
             log.warning("%s", self.group.faults.explain(_TELL_SECONDS))
             self.group.faults.forget()
-        lag = self.group.lag()
-        log.info("%s; lag: %s", self.summary(), "unknown" if lag is None else f"{lag:,}")
+        lags = self.group.lags()
+        lag = f"{sum(lags.values()):,}" if lags else "unknown"
+        log.info("%s; lag: %s", self.summary(), lag)
 
     def summary(self) -> str:
         """What was counted, in one line."""

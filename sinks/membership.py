@@ -183,9 +183,9 @@ class Membership:
         except KafkaException as error:
             log.warning("offsets not committed, these messages may be read again: %s", error)
 
-    def lag(self) -> int | None:
-        """Messages that are there and were not read, as far as that is known."""
-        total = 0
+    def lags(self) -> dict[Place, int]:
+        """Messages that are there and were not read, by partition, as far as that is known."""
+        found: dict[Place, int] = {}
         try:
             positions = self._consumer.position([TopicPartition(*w) for w in self.places])
             for part in positions:
@@ -193,10 +193,10 @@ class Membership:
                     TopicPartition(part.topic, part.partition), cached=True
                 )
                 at = low if part.offset == OFFSET_INVALID else part.offset
-                total += max(0, high - max(at, 0))
+                found[part.topic, part.partition] = max(0, high - max(at, 0))
         except (KafkaException, TypeError):
-            return None
-        return total
+            return {}
+        return found
 
     def leave(self) -> None:
         """End the membership; others get the partitions."""

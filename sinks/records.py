@@ -9,7 +9,7 @@ from typing import Any
 from datastalker.delivery import Origin, Seen
 from datastalker.errors import RegistryError, RetryLater, WireError
 from datastalker.message import Message
-from datastalker.stats import Stats
+from datastalker.stats import Stats, Taps
 from datastalker.topics import TopicPlan
 from datastalker.wire import Batch, BatchDecoder, Framing, decode_event
 from sinks.dead_letters import DeadLetters
@@ -40,6 +40,8 @@ class Reader:
         self.plans, self.framing, self.when = plans, framing, when
         self.dead, self.stats = dead, stats
         self._batches = BatchDecoder(framing)
+        self.taps: Taps = ()
+        """Who looks at what the sink gets."""
 
     def read(self, record: Any, seen: Seen | None = None) -> list[Message]:
         """The messages for the sink in a Kafka message, each counted as consumed.
@@ -73,6 +75,8 @@ class Reader:
             messages = [message for message in messages if self.when(message)]
             self.stats.incr("sink/skipped", passing - len(messages))
         self.stats.incr("sink/consumed", len(messages))
+        for tap in self.taps:
+            tap.see(messages)
         return messages
 
     def _poison(self, record: Any, error: Exception) -> None:

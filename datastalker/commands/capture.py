@@ -24,4 +24,4 @@ def capture_command(config: str, quiet: bool = False) -> None:
     with extras.needs("an agent", "agent"):
         from capture_agent.agent import Agent
     agent = Agent(checked)
-    running.run(checked, agent.pipeline, agent.turn, quiet=quiet)
+    running.run(checked, agent.pipeline, agent.turn, page=agent.page, quiet=quiet)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import TYPE_CHECKING
+
 import click
 
 from datastalker import config as configuration
 from datastalker.commands import running
+
+if TYPE_CHECKING:
+    from datastalker.page import Page
 
 
 @click.command("run")
@@ -20,4 +26,14 @@ def run_command(config: str, quiet: bool = False) -> None:
     second one ends at once. The summary goes to standard error, so that `print` can be piped.
     """
     checked = running.load(config)
-    running.run(checked, configuration.build(checked), quiet=quiet)
+    pipeline, name = configuration.build(checked), checked.settings["name"]
+
+    def page() -> Page:
+        from datastalker.metrics import stage_samples
+        from datastalker.page import Page
+        from datastalker.tapping import places_of
+
+        samples, places = partial(stage_samples, name, [pipeline]), partial(places_of, [pipeline])
+        return Page("run", name, checked.sensor, samples, places=places)
+
+    running.run(checked, pipeline, page=page, quiet=quiet)

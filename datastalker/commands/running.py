@@ -9,16 +9,20 @@ import sys
 from collections.abc import Callable
 from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from datastalker import config as configuration
+from datastalker import pages
 from datastalker.collector import spare_the_collector
 from datastalker.commands.tables import columns, cut, table, terminal_width
 from datastalker.errors import ConfigError, DataStalkerError, Problem
 from datastalker.pipeline import Pipeline
 from datastalker.stage import Sink
+
+if TYPE_CHECKING:
+    from datastalker.page import Page
 
 
 def load(path: str) -> configuration.Config:
@@ -41,15 +45,22 @@ def run(
     pipeline: Pipeline,
     on_batch: Callable[[], None] | None = None,
     *,
+    page: Callable[[], Page] | None = None,
     quiet: bool = False,
 ) -> None:
     """Run a pipeline to its end or a signal, with progress and, at the end, a summary.
 
-    `on_batch` is called after each batch. Raises DataStalkerError, also where a stage lost every
+    `on_batch` is called after each batch. `page` is served meanwhile, if the configuration says
+    where. Raises DataStalkerError, also where a stage lost every
     message that it got.
     """
     spare_the_collector()
     stop_on_signals(pipeline.stop)
+    where = pages.of_agent(config)
+    if page is not None and where.port is not None:
+        assert pipeline.source is not None
+        pipeline.source.open()  # it gives rights away, before there are threads
+        where.serve(page())
     progress = _Progress(pipeline, show=not quiet and _may_show_progress(config))
 
     def after_batch() -> None:

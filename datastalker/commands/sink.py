@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from datastalker import extras
+from datastalker import extras, pages
 from datastalker.commands.running import load, stop_on_signals
 from datastalker.commands.tables import table
 
@@ -44,6 +44,11 @@ def sink_command(name: str | None, path: str, instance: str | None, drain: bool)
         f"{config.kafka['bootstrap_servers']}; Ctrl-C ends",
         err=True,
     )
+    where = pages.of_sink(config, step.label)
+    if where.port is not None:
+        from sinks.page import page_of
+
+        where.serve(page_of(runner, config.settings["name"]))
     try:
         runner.run(drain)
     finally:

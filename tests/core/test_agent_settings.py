@@ -40,7 +40,7 @@ def test_the_page_has_every_option_with_its_default() -> None:
     rows = re.findall(r"^\| `(\w+)` \| (\S+) \|", (ROOT / "docs/agent.md").read_text(), re.M)
 
     assert dict(rows) == {
-        name: "null" if option.default is None else f"{option.default}"
+        name: "null" if option.default is None else f"{option.default}".lower()
         for name, option in AGENT.items()
     }
 
