@@ -1,7 +1,7 @@
 """Takes the pictures of terminals in docs/images: runs the commands, draws what they say as SVG.
 
-Run by `make screenshots`. A test runs them again and compares the text; only doctor.svg is not
-compared, since what it says is about the machine.
+Run by `make screenshots`. A test runs them again and compares the text; of doctor.svg only what is
+looked at, since what is found is this machine's.
 """
 
 from __future__ import annotations

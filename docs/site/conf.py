@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pygments.lexers.special import TextLexer
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -27,6 +28,7 @@ extensions = ["myst_parser"]
 myst_heading_anchors = 4
 highlight_language = "text"
 nitpicky = True
+smartquotes = False
 
 html_theme = "furo"
 html_title = "DataStalker"
@@ -51,4 +53,5 @@ def _navigation(app: Any, page: str, source: list[str]) -> None:
 
 
 def setup(app: Any) -> None:
+    app.add_lexer("mermaid", TextLexer)  # drawn where the pages lie; here its text is shown
     app.connect("source-read", _navigation)

@@ -82,5 +82,16 @@ def test_the_picture_of_topics_plan_shows_what_it_says_now(own_kafka):
     assert said == drawn("topics-plan"), "run `make screenshots`"
 
 
+def test_the_picture_of_doctor_shows_what_it_looks_at_now():
+    """What it finds is this machine's."""
+    looked_at = re.compile(r"^(?:ok|warning|failed) +([^:]+):", re.M)
+    now, then = (
+        looked_at.findall("\n".join(t)) for t in (text_of(take("doctor")), drawn("doctor"))
+    )
+
+    assert len(now) > 5
+    assert now == then, "run `make screenshots`"
+
+
 def drawn(name):
     return text_of((IMAGES / f"{name}.svg").read_text(encoding="utf-8"))
