@@ -13,7 +13,14 @@ from collections.abc import Iterable, Iterator
 from io import FileIO
 from pathlib import Path
 
-from capture_agent.capture_file import CHUNK, Capture, Interface, Record, open_capture
+from capture_agent.capture_file import (
+    CHUNK,
+    Capture,
+    CaptureError,
+    Interface,
+    Record,
+    open_capture,
+)
 from datastalker.errors import InputError
 from datastalker.text import printable
 
@@ -29,6 +36,7 @@ Run = tuple["Source", Interface, list[Record], int]
 """Records that belong together: where from, and the number of the first."""
 
 _SUFFIXES = (".gz", ".pcap", ".pcapng", ".cap", ".dump")
+"""What the names of captures end with."""
 
 
 def find(paths: str | Iterable[str]) -> tuple[list[Source], list[str]]:
@@ -55,7 +63,7 @@ def _expand(path: str, left_out: dict[str, None]) -> list[Source]:
         except OSError as error:
             raise InputError(f"can't read the folder {path}: {error.strerror}") from error
         names = [name for name in inside if os.path.isfile(name)]
-        return _readable(names, f"the folder {path} holds no capture file", left_out)
+        return _readable(names, f"the folder {path} holds no capture file", left_out, folder=True)
     if os.path.exists(path):
         return [Source(path)]
     names = sorted(glob.glob(path, recursive=True))
@@ -80,8 +88,13 @@ def _why_none(path: str) -> str:
     return f"{said}; correct pcap: path, or make a sample: stalk simulate --out captures"
 
 
-def _readable(names: list[str], none: str, left_out: dict[str, None]) -> list[Source]:
-    """Those of several that can be read; the others are said. Raises InputError if none can."""
+def _readable(
+    names: list[str], none: str, left_out: dict[str, None], folder: bool = False
+) -> list[Source]:
+    """Those of several that can be read; the others are said. Raises InputError if none can.
+
+    Of a folder, what isn't even named like a capture is nobody's loss.
+    """
     sources: list[Source] = []
     wrong: dict[str, InputError] = {}
     for name in names:
@@ -92,6 +105,10 @@ def _readable(names: list[str], none: str, left_out: dict[str, None]) -> list[So
     if not sources:
         raise InputError(": ".join([none, *map(str, list(wrong.values())[:1])]))
     for name, reason in wrong.items():
+        stem = name.removesuffix(".gz")
+        if folder and isinstance(reason, CaptureError) and not stem.endswith(_SUFFIXES):
+            log.info("left out: %s", printable(str(reason)))
+            continue
         if name not in left_out:
             log.warning("left out: %s", printable(str(reason)))
         left_out[name] = None

@@ -94,4 +94,5 @@ def new_stage_command(name: str, directory: str) -> None:
     command = [sys.executable, "-m", "pytest", str(folder / f"test_{name}.py")]
     click.echo(f"test it: {shlex.join(command)}")
     if importlib.util.find_spec("pytest") is None:
-        click.echo("         which needs pytest: `make test` in a checkout, or pip install pytest")
+        install = [sys.executable, "-m", "pip", "install", "pytest"]
+        click.echo(f"         which needs pytest: {shlex.join(install)}")

@@ -190,7 +190,7 @@ def test_of_several_files_one_that_is_no_capture_is_left_out_with_a_warning(
 ) -> None:
     ack("a.pcap", 1)
     (tmp_path / "empty.pcap").touch()
-    (tmp_path / "notes.txt").write_text("hello\n")
+    (tmp_path / "notes.pcap").write_text("hello\n")
     stats = Stats()
 
     batches = list(source(stats, path=str(tmp_path / pattern)).run())
@@ -199,8 +199,20 @@ def test_of_several_files_one_that_is_no_capture_is_left_out_with_a_warning(
     assert stats.get("pcap/damaged_files") == 2
     assert [record.getMessage().split(": nothing")[0][:80] for record in caplog.records] == [
         f"left out: {tmp_path}/empty.pcap is empty"[:80],
-        f"left out: {tmp_path}/notes.txt is no capture file: it starts with"[:80],
+        f"left out: {tmp_path}/notes.pcap is no capture file: it starts with"[:80],
     ]
+
+
+def test_what_lies_in_a_folder_beside_captures_is_passed_over_in_silence(
+    ack: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ack("a.pcap", 1)
+    (tmp_path / "README.txt").write_text("hello\n")
+    (tmp_path / "truth.csv.gz").write_text("hello\n")
+    stats = Stats()
+
+    assert sum(map(len, source(stats, path=str(tmp_path)).run())) == 1
+    assert (caplog.messages, stats.get("pcap/damaged_files")) == ([], 0)
 
 
 def test_of_several_files_none_that_can_be_read_is_an_error_that_says_why(tmp_path: Path) -> None:
