@@ -17,14 +17,14 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from datastalker.message import FIELDS, KIND_NAMES, Message
+from datastalker.message import FIELDS, FRAME_FIELDS, KIND_NAMES, PRESENCE_FIELDS, Message
 from datastalker.options import Path, Report, suggest
 
 Predicate = Callable[[Message], bool]
 Test = Callable[[Any], bool]
 
-_KNOWN_TYPES = (*FIELDS, "alert", "sensor", "message")
-_CONTRACT = {name: field for fields in FIELDS.values() for name, field in fields.items()}
+_KNOWN_TYPES = (*FIELDS, "message")
+_CONTRACT = FRAME_FIELDS | PRESENCE_FIELDS  # a plug-in may use names such as `state` as it likes
 _COMPARISONS: dict[str, Callable[[Any], Test]] = {
     "equals": lambda wanted: lambda value: bool(value == wanted),
     "in": lambda wanted: lambda value: value in wanted,

@@ -1,8 +1,8 @@
 """Message: what travels through the pipeline, and the contract of its keys.
 
 A message is a dict with a `type` (`frame`, `presence`, `alert`, `sensor`, or a plug-in's own). It is
-sparse: a key whose value is null is not stored, and reading a key of the contract that is not there
-gives None. So `message['noise_dbm']` never raises, `message['my_tpyo']` does.
+sparse: a key whose value is null is not stored, and reading a key of a frame or of presence that is
+not there gives None. So `message['noise_dbm']` never raises, `message['my_tpyo']` does.
 
 `FIELDS` is the one declaration of the contract: the CSV's columns, the JSON's order, what `when:`
 may compare, the reference and the Avro schemas are read from it or checked against it.
@@ -42,7 +42,7 @@ KIND_NAMES: tuple[str, ...] = tuple(dict.fromkeys(name for row in KINDS for name
 class Field:
     """One key of the contract.
 
-    `type` is one of: integer, boolean, text, address, kind, strings, integers, map, records.
+    `type` is one of: integer, number, boolean, text, address, kind, strings, integers, map, records.
     `only` says where it is found: empty for every frame, else a word for the docs.
     """
 
@@ -137,10 +137,70 @@ PRESENCE_FIELDS: dict[str, Field] = _fields(
     ("oui", "text", "its vendor, where an oui stage stands before"),
 )
 
-FIELDS: dict[str, dict[str, Field]] = {"frame": FRAME_FIELDS, "presence": PRESENCE_FIELDS}
+_LIVE, _HOPPING = "live", "a hopper"
+
+SENSOR_FIELDS: dict[str, Field] = _fields(
+    ("timestamp", "integer", "when it was said, UTC, microseconds since 1970-01-01"),
+    ("id", "text", "session and number in it"),
+    ("key", "text", "name of the sensor"),
+    ("session", "text", "random, of this start of the agent: counts begin again with it"),
+    ("state", "text", "running or ended"),
+    ("source", "text", "the source it hears with"),
+    ("version", "text", "of DataStalker"),
+    ("captured", "integer", "frames that the source read, damaged ones included"),
+    ("published", "integer", "frames that the broker has"),
+    ("filtered", "integer", "frames kept back by stages"),
+    ("made", "integer", "what stages made of a frame beside the frame"),
+    ("waiting", "integer", "frames not delivered yet, in memory alone"),
+    ("spooled", "integer", "frames not delivered yet, on disk"),
+    ("dropped", "integer", "frames lost, for whatever reason; `dropped_REASON` has each"),
+    ("dropped_bad_fcs", "integer", "the receiver found their frame check sequence wrong"),
+    ("dropped_protocol_version", "integer", "of a protocol version that isn't 0"),
+    ("dropped_own_uplink", "integer", "from or to this host's own addresses", _LIVE),
+    ("dropped_unread", "integer", "in the ring when the agent ended", _LIVE),
+    ("dropped_stage_error", "integer", "by an exception in a stage"),
+    ("dropped_queue_full", "integer", "no memory for them while the broker was away"),
+    ("dropped_spool_full", "integer", "no room on disk"),
+    ("dropped_msg_timed_out", "integer", "the broker did not take them in time"),
+    ("kernel_dropped", "integer", "frames that the kernel lost before us", _LIVE),
+    ("events", "integer", "messages of other types that the broker has"),
+    ("queued_batches", "integer", "batches on their way to the broker"),
+    ("spool_batches", "integer", "batches on disk, those of earlier runs included"),
+    ("spool_bytes", "integer", "bytes on disk, likewise"),
+    ("earlier_published", "integer", "frames that earlier runs had left, and the broker now has"),
+    ("earlier_dropped", "integer", "frames that earlier runs had left, and are lost"),
+    ("clock", "text", "good, off, or not measured"),
+    ("clock_offset_ms", "number", "how far the clock is ahead of the broker's"),
+    ("clock_error_ms", "number", "by so much more or less at most"),
+    ("last_frame", "integer", "time of the last frame, microseconds"),
+    ("interfaces", "strings", "how each interface is", _LIVE),
+    ("interface_lost", "integer", "how often one stopped being heard", _LIVE),
+    ("channels", "integer", "that are listened to in turn", _HOPPING),
+    ("channels_left_out", "strings", "that no card can hear, MHz", _HOPPING),
+)
+"""Keys of the status that an agent gives of itself. Counts are of its session."""
+
+ALERT_FIELDS: dict[str, Field] = _fields(
+    ("timestamp", "integer", "when it was noticed, UTC, microseconds since 1970-01-01"),
+    ("id", "text", "the same whenever it is said again"),
+    ("key", "text", "whom or what it is about: a sensor, an address"),
+    ("alert", "text", "what kind of alert, such as clock_off"),
+    ("text", "text", "the same for people"),
+    ("clock", "text", "good or off", "clock_off"),
+    ("clock_offset_ms", "number", "how far the clock is ahead of the broker's", "clock_off"),
+    ("clock_error_ms", "number", "by so much more or less at most", "clock_off"),
+)
+
+FIELDS: dict[str, dict[str, Field]] = {
+    "frame": FRAME_FIELDS,
+    "presence": PRESENCE_FIELDS,
+    "alert": ALERT_FIELDS,
+    "sensor": SENSOR_FIELDS,
+}
 """The contract by message type. Any other key that a stage sets travels beside it."""
 
-KNOWN_KEYS: frozenset[str] = frozenset(name for fields in FIELDS.values() for name in fields)
+KNOWN_KEYS: frozenset[str] = frozenset({*FRAME_FIELDS, *PRESENCE_FIELDS})
+"""What a stage may ask any message for: keys of what passes through stages."""
 
 
 class Message(dict[str, Any]):

@@ -58,9 +58,16 @@ def segments(config: Config) -> list[Segment]:
 
 
 def sensors_topic(config: Config) -> TopicPlan:
-    """Where agents publish their own status. The broker's time on it tells how wrong a clock is."""
-    plan = _plan(config, f"{config.settings['name']}.sensors", (SENSOR,))
+    """Where agents publish their own status. The broker's time on it tells how wrong a clock is.
+
+    A cut may name it, and what stands below then gets their status: `sensor: NAME.sensors`.
+    """
+    plan = _plan(config, _sensors(config), (SENSOR,))
     return replace(plan, settings={"message.timestamp.type": "LogAppendTime"})
+
+
+def _sensors(config: Config) -> str:
+    return f"{config.settings['name']}.sensors"
 
 
 def dead_letters_topic(config: Config) -> TopicPlan:
@@ -111,6 +118,8 @@ def _plans(config: Config, topics: Mapping[str, str]) -> dict[str, TopicPlan]:
     for kind, name in topics.items():
         by_name.setdefault(name, []).append(kind)
     plans = {name: _plan(config, name, tuple(kinds)) for name, kinds in by_name.items()}
+    if _sensors(config) in plans:
+        plans[_sensors(config)] = sensors_topic(config)
     return {kind: plans[name] for kind, name in topics.items()}
 
 
@@ -132,6 +141,7 @@ def check(config: Config, report: Report) -> None:
             if step.cls is not None and issubclass(step.cls, Stage):
                 emitted.update(dict.fromkeys(step.cls.emits, step.label))
         _check_types(segment, emitted, cuts, report)
+        _check_status(config, segment, emitted, cuts, report)
         if segment.role == "worker":
             _check_worker(segment, report)
         if segment.role == "capture":
@@ -190,6 +200,20 @@ def _check_types(
         topics = ", ".join(f"{k}: {p.name}" for k, p in segment.target.items())
         text = f"'{label}' makes messages of type '{kind}', and no topic here carries them; write "
         report(cut.path, text + f"topic: {{{topics}, {kind}: NAME}}")
+
+
+def _check_status(
+    config: Config, segment: Segment, emitted: dict[str, str], cuts: list[Step], report: Report
+) -> None:
+    """Status comes from agents, and they know one topic."""
+    plan, topic = segment.target.get(SENSOR), _sensors(config)
+    if plan is None or plan.name == topic or SENSOR in emitted or SENSOR in segment.source:
+        return
+    report(
+        cuts[segment.number].path,
+        f"nobody writes messages of type 'sensor' to '{plan.name}': agents write their status to "
+        f"'{topic}'; write {{{SENSOR}: {topic}}}",
+    )
 
 
 def _check_worker(segment: Segment, report: Report) -> None:

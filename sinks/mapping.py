@@ -50,6 +50,12 @@ SHORTCUTS: dict[str, dict[str, Any]] = {
 }
 """What `mapping:` may say of a key in one word; anything else is Elasticsearch's own format."""
 
+_DASHBOARDS = {
+    "ta_oui": Field("ta_oui", "text", ""),
+    "ta_randomized": Field("ta_randomized", "boolean", ""),
+}
+"""What the dashboards show of frames beside the contract: there, whether a stage sets it or not."""
+
 _EVENT = {
     name: Field(name, kind, "")
     for name, kind in (("timestamp", "integer"), ("id", "text"), ("type", "text"), ("key", "text"))
@@ -66,6 +72,7 @@ def properties(
     fields = dict(FIELDS.get(kind, _EVENT))
     fields["type"] = Field("type", "text", "")
     if kind == "frame":
+        fields.update(_DASHBOARDS)
         fields.update((field.name, field) for field in added)
     found: dict[str, dict[str, Any]] = {TIME: {"type": "date_nanos"}}
     for name, field in fields.items():

@@ -88,7 +88,7 @@ def test_keys_beyond_the_contract_are_json_in_extra(tmp_path: Path) -> None:
 
 
 def test_a_type_of_a_plug_ins_own_has_its_time_and_the_rest_in_extra(tmp_path: Path) -> None:
-    alert = Message(type="alert", timestamp=START, text="=cmd()")
+    alert = Message(type="mine", timestamp=START, text="=cmd()")
     assert row(tmp_path, alert) == {
         "time": "2026-03-02T17:00:00.000000Z",
         "timestamp": str(START),

@@ -174,8 +174,8 @@ def test_setup_makes_templates_once_and_says_what_it_did(es_site: Make) -> None:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert setup().count("made") == 3
-    assert setup().count("unchanged") == 3
+    assert setup().count("made") == 5
+    assert setup().count("unchanged") == 5
     made = call("GET", f"{here.url}/_index_template/{here.name}-frame")["index_templates"][0]
     mappings = made["index_template"]["template"]["mappings"]
     assert mappings["dynamic"] == "strict"
@@ -217,14 +217,14 @@ def test_every_field_of_the_contract_and_of_all_stages_is_accepted(
         message["mine"] = {"deep": [1, "two"], "none": None}
         messages.append(message)
     messages[1].pop("tsf")
-    messages.append(Message(type="alert", timestamp=START, id="alert-1", level=3, key="k"))
-    messages.append(Message(type="sensor", timestamp=START, dropped={"queue": 2}, raw=b"\x00\xff"))
+    messages.append(Message(type="alert", timestamp=START, id="alert-2", level=3, key="k"))
+    messages.append(Message(type="mine", timestamp=START, dropped={"queue": 2}, raw=b"\x00\xff"))
     assert sink.write(messages) == []
     sink.close()
-    assert count(elasticsearch.url, index) == 4
+    assert count(elasticsearch.url, index) == 6
     query = {"query": {"term": {"extra.mine.deep": "two"}}}
     hits = call("POST", f"{elasticsearch.url}/{index}-*/_search", query)["hits"]["hits"]
-    assert [hit["_id"] for hit in hits] == ["frame-1", "presence-1"]
+    assert sorted(hit["_id"] for hit in hits) == ["alert-1", "frame-1", "presence-1", "sensor-1"]
 
 
 def _rest() -> dict[str, Any]:
