@@ -9,6 +9,7 @@ COPY capture_agent capture_agent
 COPY processors processors
 COPY sinks sinks
 COPY schemas schemas
+COPY infra/kibana infra/kibana
 # Wheels only, of everything else too: there is no compiler here, and none is needed.
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
  && /opt/datastalker/bin/pip install --no-cache-dir --only-binary=:all: \

@@ -1,4 +1,5 @@
-"""Writes what is generated from the code: the reference pages, config.template.yml, systemd units.
+"""Writes what is generated from the code: the reference pages, config.template.yml, systemd units,
+Kibana's objects.
 
 Run by `make reference`; a test compares the files with what this gives.
 """
@@ -20,6 +21,7 @@ from datastalker.service import Service
 from datastalker.topics import TOPIC
 from docs.reference_commands import commands
 from docs.reference_wire import wire
+from infra.kibana.dashboards import files
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -175,7 +177,7 @@ def generated() -> dict[Path, str]:
         "config.template.yml": template(),
         **units(),
     }
-    return {ROOT / name: text for name, text in texts.items()}
+    return {ROOT / name: text for name, text in texts.items()} | files()
 
 
 if __name__ == "__main__":
