@@ -11,6 +11,7 @@ from datastalker.agent_settings import AGENT
 from datastalker.build import make
 from datastalker.condition import Predicate, compile_condition, misspelt
 from datastalker.errors import ConfigError, InputError
+from datastalker.kibana_settings import KIBANA, wrong_together
 from datastalker.message import KNOWN_KEYS
 from datastalker.options import Path, complete, options_of, suggest
 from datastalker.page_settings import SINKS
@@ -137,6 +138,9 @@ class Checker:
         complete(AGENT, settings["agent"], ("agent",), self.report)
         complete(WORKERS, settings["workers"], ("workers",), self.report)
         complete(SINKS, settings["sinks"], ("sinks",), self.report)
+        wrong = wrong_together(complete(KIBANA, settings["kibana"], ("kibana",), self.report))
+        if wrong is not None:
+            self.report(("kibana", wrong[0]), wrong[1])
 
     def _plugins(self) -> None:
         for name, cls in list(REGISTRY.items()):

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "elasticsearch:elasticsearch_command",
         "Make the index templates that a pipeline needs.",
     ),
+    "kibana": ("kibana:kibana_command", "Install dashboards of what is stored into Kibana."),
     "stages": ("stages:stages_command", "List stages, or explain one."),
     "schema": ("schema:schema_command", "Print the JSON Schema of configurations, for editors."),
     "new-stage": ("new_stage:new_stage_command", "Write a working stage of your own, with a test."),
@@ -109,6 +110,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
     }
     if ctx.get_parameter_source("config") is click.core.ParameterSource.COMMANDLINE:
         ctx.default_map["stages"] = {"path": config}
+        ctx.default_map["kibana"] = {"install": {"path": config}}
     if version:
         click.echo(f"DataStalker {__version__}\nLicense: MIT")
         ctx.exit(0)

@@ -10,6 +10,7 @@ from typing import Any
 from datastalker.agent_settings import AGENT
 from datastalker.condition import Predicate
 from datastalker.errors import Problem
+from datastalker.kibana_settings import KIBANA
 from datastalker.options import Path, complete, option, options_of
 from datastalker.page_settings import SINKS
 from datastalker.registry_settings import REGISTRY_SETTINGS
@@ -67,6 +68,11 @@ class Settings:
     sinks: dict = option(  # type: ignore[type-arg]
         {}, "of sinks that are processes of their own: http_host, http_port, tap_remote"
     )
+    kibana: dict = option(  # type: ignore[type-arg]
+        {},
+        "of `stalk kibana install`: url, space, username, password, api_key, ca, "
+        "verify_certificates",
+    )
 
 
 SETTINGS = options_of(Settings) or {}
@@ -76,6 +82,7 @@ NESTED = {
     "agent": AGENT,
     "workers": WORKERS,
     "sinks": SINKS,
+    "kibana": KIBANA,
 }
 """What stands under those settings that have settings of their own."""
 
@@ -137,6 +144,11 @@ class Config:
     def sinks(self) -> dict[str, Any]:
         """The settings under `sinks:`, completed with the defaults."""
         return complete(SINKS, self.settings["sinks"], ("sinks",), _known)
+
+    @property
+    def kibana(self) -> dict[str, Any]:
+        """The settings under `kibana:`, completed with the defaults."""
+        return complete(KIBANA, self.settings["kibana"], ("kibana",), _known)
 
     @property
     def sensor(self) -> str:

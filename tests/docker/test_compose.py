@@ -15,7 +15,7 @@ from infra.local import elasticsearch, kafka, registry
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = "/etc/datastalker/config.yaml"
-ONCE = {"sample", "topics", "setup", "agent"}
+ONCE = {"sample", "topics", "setup", "dashboards", "agent"}
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
@@ -138,7 +138,7 @@ def test_the_configuration_passes_and_means_these_services():
     text = (ROOT / "infra/docker/config.yaml").read_text(encoding="utf-8")
     for address in re.findall(r":-(?:http://)?([a-z]+):\d+", text):
         assert address in SERVICES
-    assert len(re.findall(r":-(?:http://)?[a-z]+:\d+", text)) == 3
+    assert len(re.findall(r":-(?:http://)?[a-z]+:\d+", text)) == 4
     assert "/apis/ccompat/v7" in text
     assert stalk("check", "-c", str(ROOT / "infra/docker/config.yaml")).returncode == 0
     sinks = {name.removeprefix("sink-") for name in SERVICES if name.startswith("sink-")}
