@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-kafka test lint check format bench fuzz reference clean
-.PHONY: stack stack-stop stack-status bench-kafka bench-agent docs docs-serve screenshots
+.PHONY: stack stack-stop stack-status bench-kafka bench-agent docs docs-serve screenshots kibana
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -72,6 +72,9 @@ reference: .venv/.ready-dev ## Write the reference pages, template and units fro
 
 screenshots: .venv/.ready-dev ## Take the terminal pictures of the docs
 	@$(BIN)/python -m docs.screenshots
+
+kibana: .venv/.ready-dev ## Draw the dashboards' data for docs/kibana.md, from a sample
+	@$(BIN)/python -m infra.kibana
 
 clean: ## Remove what was installed and made
 	@rm -rf .venv .demo .bench site out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -227,7 +227,7 @@ def _presence() -> list[Saved]:
                 "value": count("Events")}, f"NOT {_GOES}"), 28),
         ]),
         (14, [(table("presence-list", "Stays", PRESENCE, {
-            "key": top("key", "Device", 100, "last"),
+            "who": top("key", "Device", 100, "last"),
             "vendor": top("oui", "Vendor", 1, "last", missing=True),
             "came": count("Came", _COMES), "went": count("Went", _GOES),
             "sightings": number("max", "sightings", "Sightings"),
@@ -244,8 +244,8 @@ def _sensors() -> list[Saved]:
     by_sensor = top("key", "Sensor", 20)
     clock = ["clock", "clock_offset_ms", "clock_error_ms"]
     rows: list[Row] = [
-        (12, [(table("sensors-list", "Sensors", SENSOR, {
-            "key": top("key", "Sensor", 50, "last"),
+        (8, [(table("sensors-list", "Sensors", SENSOR, {
+            "who": top("key", "Sensor", 50, "last"),
             "captured": number("max", "captured", "Captured"),
             "published": number("max", "published", "Published"),
             "filtered": number("max", "filtered", "Filtered"),
@@ -270,7 +270,7 @@ def _sensors() -> list[Saved]:
                 "y": rate("_dropped", "Dropped/s"),
                 "kernel": rate("_kernel", "Kernel dropped/s")}), 24),
             (table("sensors-reasons", "Dropped, by reason", SENSOR, {
-                "key": by_sensor,
+                "who": by_sensor,
                 **{reason: number("max", f"dropped_{reason}", text)
                    for reason, text in _REASONS.items()}}), 24),
         ]),
@@ -300,7 +300,7 @@ def _alerts() -> list[Saved]:
     rows: list[Row] = [
         (6, [
             (metric("alerts-count", "Alerts", ALERT, count("Alerts")), 16),
-            (metric("alerts-about", "About", ALERT, unique("key", "Sensors and devices")), 16),
+            (metric("alerts-about", "Sensors and devices", ALERT, unique("key", "About")), 16),
             (metric("alerts-cut", "Deauthentications", FRAME, count("Frames", cut)), 16),
         ]),
         (12, [
@@ -309,7 +309,7 @@ def _alerts() -> list[Saved]:
                 "y": count("Alerts")}), 24),
             (table("alerts-list", "Alerts by kind", ALERT, {
                 "alert": top("alert", "Alert", 20, "alerts"),
-                "key": top("key", "About", 20, "alerts"), "alerts": count("Alerts"),
+                "who": top("key", "About", 20, "alerts"), "alerts": count("Alerts"),
                 "first": number("min", "@timestamp", "First"),
                 "last": number("max", "@timestamp", "Last")}), 24),
         ]),

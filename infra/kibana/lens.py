@@ -109,6 +109,7 @@ def lens(
     name: str, title: str, view: str, kind: str, look: Saved, columns: dict[str, Column], where: str
 ) -> Saved:
     """A Lens object."""
+    assert not columns.keys() & {"key", "doc_count"}  # Elasticsearch's own names in a bucket
     fields = properties(view)
     for column in columns.values():
         field = column.get("sourceField", _RECORDS)
