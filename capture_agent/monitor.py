@@ -155,7 +155,7 @@ class Monitors:
 
     def _make(self, card: Card, ours: str) -> None:
         wireless = self._open()
-        wireless.add_monitor(card.name, ours)
+        wireless.add_monitor(card, ours)
         try:
             device_change.set_alias(ours, OURS)
             device_change.set_up(ours, True)

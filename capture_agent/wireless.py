@@ -73,7 +73,7 @@ class Wireless(Protocol):
     def cards(self) -> list[Card]:
         """Every card there is."""
 
-    def add_monitor(self, card: str, name: str) -> None:
+    def add_monitor(self, card: Card, name: str) -> None:
         """A new interface in monitor mode; it is down."""
 
     def remove(self, name: str) -> None:

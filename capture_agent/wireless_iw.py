@@ -36,8 +36,8 @@ class Iw:
                 by_index[index].ports.append(port)
         return cards
 
-    def add_monitor(self, card: str, name: str) -> None:
-        self._run("phy", card, "interface", "add", name, "type", "monitor")
+    def add_monitor(self, card: Card, name: str) -> None:
+        self._run("phy", card.name, "interface", "add", name, "type", "monitor")
 
     def remove(self, name: str) -> None:
         self._run("dev", name, "del")

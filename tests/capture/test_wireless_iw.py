@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from capture_agent import wireless, wireless_iw
+from capture_agent import wireless, wireless_iw, wireless_netlink
 from capture_agent.channels import Channel
 from capture_agent.wireless import Card, NoWireless, Offer, Port
 
@@ -87,7 +87,7 @@ def test_a_channel_is_set(fake: Path, channel: Channel, words: str) -> None:
 
 def test_interfaces_are_made_switched_and_removed(fake: Path) -> None:
     iw = wireless_iw.connect()
-    iw.add_monitor("phy1", "dsmon1")
+    iw.add_monitor(Card("phy1"), "dsmon1")
     iw.set_mode("wlan0", "monitor")
     iw.remove("dsmon1")
 
@@ -147,7 +147,7 @@ def test_without_the_program_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 def test_iw_is_what_is_used_where_the_library_is_missing(
     fake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pyroute2.netlink", None)
+    monkeypatch.setattr(wireless_netlink, "find_spec", lambda name: None)
 
     assert isinstance(wireless.connect(), wireless_iw.Iw)
 

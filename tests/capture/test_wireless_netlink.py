@@ -1,4 +1,5 @@
-"""Cards by netlink: pyroute2 over a socket at whose other end the test answers as the kernel does.
+"""Cards by netlink, over sockets at whose other end the test answers as the kernel does: pyroute2
+where they are listed, our own requests where something is set.
 
 The bytes are laid out as include/uapi/linux/nl80211.h says; no card was asked.
 """
@@ -9,17 +10,19 @@ import errno
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from pyroute2.netlink import nl80211
-from pyroute2.netlink.exceptions import NetlinkError
 
-from capture_agent import wireless_netlink
+from capture_agent import wireless_cards, wireless_netlink
 from capture_agent.channels import Channel
-from capture_agent.wireless import NO_NL80211, NoWireless, Offer, Port, connect
+from capture_agent.genetlink import Family
+from capture_agent.wireless import NO_NL80211, Card, NoWireless, Offer, Port, connect
 from capture_agent.wireless_netlink import Netlink
 
 FAMILY, DONE, ERROR, MULTI, DUMP = 27, 3, 2, 2, 0x300
@@ -89,7 +92,8 @@ class _Socket(socket.socket):
 
 
 class Kernel(threading.Thread):
-    """Answers nl80211 requests. `asked`: (command, its attributes' bytes). `refuse`: an errno."""
+    """Answers nl80211 requests. `asked`: (command, its attributes' bytes). `refuse`: an errno.
+    `says`: what it answers, whatever is asked."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -97,6 +101,7 @@ class Kernel(threading.Thread):
         self.library_end = _Socket(fileno=ours.detach())
         self.asked: list[tuple[int, bytes]] = []
         self.refuse = 0
+        self.says: bytes | None = None
         self.ended = False
         self.end.settimeout(0.1)
         self.start()
@@ -113,7 +118,9 @@ class Kernel(threading.Thread):
                 self._send(kind, 0, sequence, port, struct.pack("<BBH", 1, 2, 0) + family)
                 continue
             self.asked.append((data[16], data[20:]))
-            if flags & DUMP == DUMP:
+            if self.says is not None:
+                self.end.send(self.says)
+            elif flags & DUMP == DUMP:
                 for body in CARDS if data[16] == GET_WIPHY else INTERFACES:
                     command = struct.pack("<BBH", NEW_WIPHY, 1, 0)
                     self._send(FAMILY, MULTI, sequence, port, command + body)
@@ -127,22 +134,42 @@ class Kernel(threading.Thread):
 
 
 @pytest.fixture
-def kernel() -> Iterator[Kernel]:
-    made = Kernel()
-    yield made
-    made.ended = True
-    made.join(10)
-    made.library_end.close()
-    made.end.close()
+def make_kernel() -> Iterator[Callable[[], Kernel]]:
+    made: list[Kernel] = []
+
+    def make() -> Kernel:
+        made.append(Kernel())
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.ended = True
+        each.join(10)
+        each.library_end.close()
+        each.end.close()
 
 
 @pytest.fixture
-def netlink(kernel: Kernel) -> Iterator[Netlink]:
-    connection = nl80211.NL80211(use_socket=kernel.library_end)
+def kernel(make_kernel: Callable[[], Kernel]) -> Kernel:
+    """At the other end of our own requests."""
+    return make_kernel()
+
+
+@pytest.fixture
+def lister(make_kernel: Callable[[], Kernel]) -> Kernel:
+    """At the other end of the library's."""
+    return make_kernel()
+
+
+@pytest.fixture
+def netlink(kernel: Kernel, lister: Kernel) -> Iterator[Netlink]:
+    connection = nl80211.NL80211(use_socket=lister.library_end)
     connection.bind()
-    made = Netlink(nl80211, connection, NetlinkError)
+    family = Family("nl80211", kernel.library_end)
+    made = Netlink(family, lambda: wireless_cards.cards(nl80211, connection))
     yield made
     made.close()
+    wireless_cards.end(connection)
 
 
 def test_cards_are_put_together_from_their_pieces(netlink: Netlink) -> None:
@@ -163,10 +190,16 @@ def test_cards_are_put_together_from_their_pieces(netlink: Netlink) -> None:
     assert second.ports == [Port("mon1", "monitor")]
 
 
-def test_the_dump_is_asked_for_in_pieces(netlink: Netlink, kernel: Kernel) -> None:
+def test_they_come_whole_out_of_the_process_that_asked(netlink: Netlink) -> None:
+    cards = netlink.cards()
+
+    assert wireless_cards.read(wireless_cards.write(cards)) == cards
+
+
+def test_the_dump_is_asked_for_in_pieces(netlink: Netlink, lister: Kernel) -> None:
     netlink.cards()
 
-    assert kernel.asked[0] == (GET_WIPHY, attribute(174))
+    assert lister.asked[0] == (GET_WIPHY, attribute(174))
 
 
 LO = socket.if_nametoindex("lo")
@@ -191,11 +224,11 @@ def test_a_channel_is_set(
 
 
 def test_interfaces_are_made_switched_and_removed(netlink: Netlink, kernel: Kernel) -> None:
-    netlink.add_monitor("phy1", "dsmon1")
+    netlink.add_monitor(Card("phy1", 1), "dsmon1")
     netlink.set_mode("lo", "monitor")
     netlink.remove("lo")
 
-    assert [asked for asked in kernel.asked if asked[0] > GET_INTERFACE] == [
+    assert kernel.asked == [
         (NEW_INTERFACE, u32(1, 1) + attribute(4, b"dsmon1\0") + u32(5, 6)),
         (SET_INTERFACE, u32(3, LO) + u32(5, 6)),
         (DEL_INTERFACE, u32(3, LO)),
@@ -221,6 +254,26 @@ def test_an_interface_that_is_gone_is_said(netlink: Netlink) -> None:
     assert caught.value.errno == errno.ENODEV
 
 
+@pytest.mark.parametrize(
+    "said",
+    [b"", b"\0" * 15, struct.pack("<IHHII", 16, ERROR, 0, 2, 0)],
+    ids=["nothing", "half a header", "no number"],
+)
+def test_an_answer_that_is_cut_short_is_no_answer(
+    netlink: Netlink, kernel: Kernel, said: bytes
+) -> None:
+    kernel.says = said
+
+    with pytest.raises(OSError, match="SET_WIPHY"):
+        netlink.tune("lo", Channel(2412))
+
+
+def test_an_answer_to_an_earlier_question_is_passed_over(netlink: Netlink, kernel: Kernel) -> None:
+    kernel.end.send(struct.pack("<IHHIIi", 20, ERROR, 0, 1, 0, -errno.EBUSY))
+
+    netlink.tune("lo", Channel(2412))
+
+
 def test_this_kernel_answers_as_it_is() -> None:
     """The real one, whatever it has: a card, or nl80211 and no card, or a sentence."""
     if os.path.exists("/sys/class/ieee80211"):
@@ -231,10 +284,22 @@ def test_this_kernel_answers_as_it_is() -> None:
         with pytest.raises(NoWireless) as caught:
             connect()
         assert str(caught.value) == NO_NL80211
+        with pytest.raises(OSError, match="nl80211") as refused:
+            wireless_netlink.listed()
+        assert refused.value.errno == errno.ENOENT
+
+
+def test_an_agent_does_not_carry_the_library_along() -> None:
+    ask = "import capture_agent.wireless_netlink as n, sys\ntry: n.connect().cards()\n"
+    ask += "except OSError as error: pass\nexcept n.NoWireless: pass\n"
+    ask += "print([name for name in sys.modules if 'pyroute2' in name or name == 'asyncio'])"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
 
 
 def test_without_the_library_it_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "pyroute2.netlink", None)
+    monkeypatch.setattr(wireless_netlink, "find_spec", lambda name: None)
 
     with pytest.raises(NoWireless, match="pyroute2 is not installed"):
         wireless_netlink.connect()

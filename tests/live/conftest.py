@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,14 @@ class Sniffer:
         """Wait for so many frames."""
         until(lambda: len(self.frames()) >= count, f"{count} frames\n{self.log}")
         return self.frames()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While it does nothing: what happens meanwhile it meets at once."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+        yield
+        self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> dict[str, int]:
         """End it; the counters of its summary, `frames` among them."""

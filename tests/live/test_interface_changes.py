@@ -58,7 +58,8 @@ def test_one_that_is_down_for_a_moment_only_is_counted_too(
     frame = make_sniffer.radiotap(make_sniffer.beacon())
     sniffer = make_sniffer(radio.name).start()
 
-    radio.down().up()
+    with sniffer.held():  # or it may look in between, and see it down
+        radio.down().up()
     sniffer.said("it was down for a moment")
     radio.send([frame] * 10)
 

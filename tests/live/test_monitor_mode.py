@@ -38,7 +38,7 @@ class Cards:
     def cards(self) -> list[Card]:
         return [self.card]
 
-    def add_monitor(self, card: str, name: str) -> None:
+    def add_monitor(self, card: Card, name: str) -> None:
         if self.refuse:
             raise OSError(self.refuse, "no")
         self.made[name] = Radio(name).down()
@@ -93,7 +93,7 @@ def test_an_interface_is_made_beside_it_marked_and_removed(cards: Cards, wlan: s
 def test_what_a_crash_left_behind_is_made_anew(
     cards: Cards, wlan: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cards.add_monitor("phy7", cards.ours)
+    cards.add_monitor(Card("phy7"), cards.ours)
     device_change.set_alias(cards.ours, OURS)
     left = device.find(cards.ours)
     monitors = Monitors(lambda: cards)
@@ -108,7 +108,7 @@ def test_what_a_crash_left_behind_is_made_anew(
 
 
 def test_what_is_not_ours_is_never_touched(cards: Cards, wlan: str) -> None:
-    cards.add_monitor("phy7", cards.ours)
+    cards.add_monitor(Card("phy7"), cards.ours)
     before = device.find(cards.ours)
 
     with pytest.raises(InputError, match="that is not ours; remove it"):
