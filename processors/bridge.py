@@ -1,8 +1,9 @@
 """Where Faust meets stages: an agent for a segment, with a pipeline for each of its partitions.
 
-Messages are processed one after the other, and what they came to is sent while the next are: in
-the order that `lane` keeps. So whatever happens, a message is either done or done again; what is
-done again is known by its block, or by the origin of its outputs.
+Messages are processed one after the other, those that wait together as far as
+`Partition.several` takes them, and what they came to is sent while the next are: in the order that
+`lane` keeps. So whatever happens, a message is either done or done again; what is done again is
+known by its block, or by the origin of its outputs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from datastalker.config import Config
@@ -19,7 +20,7 @@ from datastalker.segments import Segment, changelog_topic, dead_letters_topic
 from datastalker.wire import Framing
 from processors.health import die
 from processors.lane import Lane
-from processors.partition import Done, Partition, Record
+from processors.partition import Done, Part, Partition, Record
 from processors.sending import Sender, block_key
 from processors.status import Status
 
@@ -27,7 +28,9 @@ log = logging.getLogger("datastalker.worker")
 
 _AGAIN_SECONDS = 2.0
 _TURNS = 4
-"""Turns of the event loop before a message: acks are read, and what is to be sent is written."""
+"""Turns of the event loop before work: acks are read, and what is to be sent is written."""
+_MOST_WAITING, _MOST_BYTES = 512, 512_000
+"""Messages that are taken from the queue at once, and their size."""
 _RAW: Any = {
     "key_type": bytes,
     "value_type": bytes,
@@ -53,6 +56,8 @@ class Bridge:
         self._open, self._idle = asyncio.Event(), asyncio.Event()
         """Partitions are assigned, and their state was read; no message is being processed."""
         self._idle.set()
+        self._leaving = False
+        """The agent was cancelled: what was begun is finished, and nothing more is begun."""
         self._due: dict[tuple[str, int], int] = {}
         """By topic and partition: the offset that comes next."""
         self._gaps: dict[tuple[str, int], int] = {}
@@ -79,12 +84,16 @@ class Bridge:
 
     async def _agent(self, stream: Any) -> None:
         # What was begun is finished, whatever becomes of the agent.
+        self._leaving = False
+        queue = stream.channel.queue
         try:
             async for event in stream.events():
-                in_hand = asyncio.ensure_future(self._finish(event.message))
+                messages = [event.message, *self._waiting(queue)]
+                in_hand = asyncio.ensure_future(self._finish(messages))
                 try:
                     await asyncio.shield(in_hand)
                 except asyncio.CancelledError:
+                    self._leaving = True
                     if not self._open.is_set():  # amid a rebalance: done again elsewhere
                         in_hand.cancel()
                     await asyncio.wait([in_hand])
@@ -92,28 +101,39 @@ class Bridge:
         finally:
             await self._drain()
 
-    async def _finish(self, message: Any) -> None:
+    def _waiting(self, queue: Any) -> Iterable[Any]:
+        """What waits behind a message. That none was left out is looked at in `_is_next`."""
+        size = count = 0
+        while size < _MOST_BYTES and count < _MOST_WAITING and not queue.empty():
+            message = queue.get_nowait().message
+            size, count = size + len(message.value or b""), count + 1
+            yield message
+
+    async def _finish(self, messages: list[Any]) -> None:
+        """Process messages. Those that were not begun when a rebalance began, or when the agent was
+        cancelled, are read again."""
         while not self._open.is_set():
             await self._open.wait()
-        if message.partition not in self.partitions:
-            return  # it was on its way here when the partition was taken away
         self._idle.clear()
         self.status.busy += 1
+        message = messages[0]
+        places: dict[tuple[str, int], list[Record]] = {}
         try:
-            if not await self._is_next(message):
-                return
-            for _ in range(_TURNS):
-                await asyncio.sleep(0)
-            await self._handle(
-                Record(
-                    message.topic,
-                    message.partition,
-                    message.offset,
-                    message.key,
-                    message.value,
-                    _pairs(message.headers),
-                )
-            )
+            for message in messages:
+                # It may have been on its way here when the partition was taken away.
+                if message.partition in self.partitions and await self._is_next(message):
+                    place = message.topic, message.partition
+                    places.setdefault(place, []).append(
+                        Record(
+                            *place,
+                            message.offset,
+                            message.key,
+                            message.value,
+                            _pairs(message.headers),
+                        )
+                    )
+            for records in places.values():
+                await self._handle(records)
         except Exception as error:
             self._failed(message, error)
         finally:
@@ -140,29 +160,44 @@ class Bridge:
             await self.app.consumer.seek_wait({message.tp: due})
         return False
 
-    async def _handle(self, record: Record) -> None:
-        partition, lane = self.partitions[record.partition], self._lanes[record.partition]
-        await lane.room(record.topic)
+    async def _handle(self, records: list[Record]) -> None:
+        """Process messages of one topic and partition."""
+        topic, number = records[0].topic, records[0].partition
+        partition, lane = self.partitions[number], self._lanes[number]
+        while records and self._open.is_set() and not self._leaving:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            await lane.room(topic)
+            parts = partition.several(records) if len(records) > 1 else []
+            if not parts:
+                parts = [(records[0], await self._alone(partition, records[0]))]
+            # At once: a partition that goes back goes back to its last block, stored or not.
+            for key, value in parts[-1][1].block or ():
+                key = block_key(number, key)
+                if value is None:
+                    self.table.data.pop(key, None)
+                else:
+                    self.table.data[key] = value
+            self.status.busy += 1
+            lane.take(parts)
+            records = records[len(parts) :]
+
+    async def _alone(self, partition: Partition, record: Record) -> Done:
         while True:
             try:
-                done = partition.process(record)
-                break
+                return partition.process(record)
             except RegistryError as error:
                 log.warning("waiting for the schema registry: %s", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
-        if done.block is not None:
-            # At once: a partition that goes back goes back to its last block, stored or not.
-            slot, block = done.block
-            self.table.data[block_key(record.partition, slot)] = block
-        self.status.busy += 1
-        lane.take(record, done)
 
-    def _finished(self, record: Record, done: Done) -> None:
-        """All that a message came to is acked."""
+    def _finished(self, parts: Sequence[Part]) -> None:
+        """All that messages came to is acked."""
         self.status.busy -= 1
-        place, name = (record.topic, record.partition), self.segment.name
+        record, name = parts[-1][0], self.segment.name
+        place = record.topic, record.partition
         self._done[place] = max(record.offset, self._done.get(place, -1))
-        self.status.finished(name, repeated=done.block is None, dead=done.dead is not None)
+        for _, done in parts:
+            self.status.finished(name, repeated=done.repeated, dead=done.dead is not None)
         pipeline = self.partitions[record.partition].pipeline
         if pipeline.stop_reason is not None:
             log.warning("the worker ends in order: %s", pipeline.stop_reason)
@@ -182,17 +217,19 @@ class Bridge:
     def _make(self, number: int) -> None:
         """The pipeline of a partition, with the state that is stored."""
 
-        def blocks() -> Iterable[bytes]:
-            begin = b"%d/" % number
-            return [bytes(v) for k, v in self.table.data.items() if k.startswith(begin)]
+        begin, generation = block_key(number, b""), self.app.consumer_generation_id
 
-        partition = Partition(self.config, self.segment, number, self.framing, blocks)
+        def blocks() -> Iterable[tuple[bytes, bytes]]:
+            found = [item for item in self.table.data.items() if item[0].startswith(begin)]
+            return [(key.removeprefix(begin), bytes(value)) for key, value in found]
+
+        partition = Partition(self.config, self.segment, number, self.framing, blocks, generation)
         self.partitions[number] = partition
         self._lanes[number] = Lane(
             self._sender.send,
             functools.partial(self._sender.store, number),
             self._finished,
-            self._failed,
+            lambda parts, error: self._failed(parts[0][0], error),
         )
         for topic, offset in partition.offsets.items():
             self._done[topic, number] = offset

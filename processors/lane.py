@@ -1,7 +1,8 @@
 """What the messages of a partition came to, on its way to the broker: several at once, in order.
 
 A worker that waits for each ack in its turn is idle for more than a quarter of the time. So a
-message is processed while what came of those before it is on its way. The order of what is sent stays:
+message is processed while what came of those before it is on its way; several that are stored
+together (`Partition.several`) are one here. The order of what is sent stays:
 
 - What comes of a message is sent when all outputs and the dead letter of the one before are acked.
 - Its block is sent when its own outputs are acked, and the block before it is.
@@ -19,19 +20,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from processors.partition import Done, Record
+from processors.partition import Part
+from processors.store import Entry
 
 MOST = 4
-"""Messages of a partition that are on their way at most."""
+"""Messages of a partition, or several as one, that are on their way at most."""
 
 
 class _Trip:
-    """One message's: what is to be awaited by the next."""
+    """One message's, or that of several: what is to be awaited by the next."""
 
-    def __init__(self, record: Record, done: Done) -> None:
-        self.record, self.done = record, done
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts, self.topic, self.block = parts, parts[0][0].topic, parts[-1][1].block
         loop = asyncio.get_running_loop()
         self.sent: asyncio.Future[None] = loop.create_future()
         self.stored: asyncio.Future[None] = loop.create_future()
@@ -42,12 +44,12 @@ class Lane:
 
     def __init__(
         self,
-        send: Callable[[Record, Done], Awaitable[None]],
-        store: Callable[[int, bytes], Awaitable[None]],
-        finished: Callable[[Record, Done], None],
-        failed: Callable[[Record, Exception], None],
+        send: Callable[[Sequence[Part]], Awaitable[None]],
+        store: Callable[[list[Entry]], Awaitable[None]],
+        finished: Callable[[Sequence[Part]], None],
+        failed: Callable[[Sequence[Part], Exception], None],
     ) -> None:
-        """`send` and `store` return when all is acked. `finished` is told of each message in its
+        """`send` and `store` return when all is acked. `finished` is told of all messages in their
         order, `failed` of what could not be sent; it ends the process."""
         self._send, self._store = send, store
         self._finished, self._failed = finished, failed
@@ -60,13 +62,13 @@ class Lane:
         Between messages of two topics nothing says which comes first when they are done again, so
         one of another topic waits until all before it is stored.
         """
-        while self._trips and (len(self._trips) >= MOST or self._trips[-1].record.topic != topic):
+        while self._trips and (len(self._trips) >= MOST or self._trips[-1].topic != topic):
             await asyncio.wait([self._trips[0].stored])
 
-    def take(self, record: Record, done: Done) -> None:
-        """Bring on its way what a message came to."""
+    def take(self, parts: Sequence[Part]) -> None:
+        """Bring on its way what messages came to that are stored together."""
         before = self._trips[-1] if self._trips else None
-        trip = _Trip(record, done)
+        trip = _Trip(parts)
         self._trips.append(trip)
         task = asyncio.ensure_future(self._travel(trip, before))
         self._tasks.add(task)
@@ -81,14 +83,14 @@ class Lane:
         try:
             if before is not None:
                 await before.sent
-            await self._send(trip.record, trip.done)
+            await self._send(trip.parts)
             trip.sent.set_result(None)
             if before is not None:
                 await before.stored
-            if trip.done.block is not None:
-                await self._store(*trip.done.block)
+            if trip.block is not None:
+                await self._store(trip.block)
             self._trips.popleft()
-            self._finished(trip.record, trip.done)
+            self._finished(trip.parts)
             trip.stored.set_result(None)
         except Exception as error:
-            self._failed(trip.record, error)
+            self._failed(trip.parts, error)

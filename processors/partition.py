@@ -4,6 +4,10 @@ Nothing here knows Faust or a broker: what is to be sent and stored is given to 
 and stores it in this order: outputs, dead letter, block. What is done again before its block was
 stored gives the same outputs with the same origins, which consumers drop; after, it is skipped.
 
+Messages that wait go through the stages one by one, each with outputs of its own, and have one block
+together (`several`): how many they were shows in no output, so they may be others when they are done
+again. Where one fails in a new place all of them are undone, and each is processed by itself.
+
 An exception in a stage is tried again once from the state before the batch, unless the same place
 failed twice already; then its message is lost from the batch, and the batch goes to the dead
 letters as it came, with the ids of what was lost. What fails as a whole changes no state.
@@ -31,12 +35,17 @@ from datastalker.text import one_line
 from datastalker.topics import FRAME
 from datastalker.wire import BatchDecoder, Framing, decode_event
 from processors.outputs import Head, Output, Outputs
-from processors.store import Ring
+from processors.store import Entry, Ring
 
 log = logging.getLogger("datastalker.worker")
 
 _WRONG_CLOCK_MS = 3_600_000
 """A sensor whose clock is so far off does not say what time it is."""
+
+_MOST_SECONDS = 0.02
+"""Work that is stored together: meanwhile nothing is read from the broker or sent to it."""
+_MOST_BYTES = 400_000
+"""Outputs that are stored together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +62,16 @@ class Record:
 
 @dataclass(slots=True)
 class Done:
-    """What a message came to. `block`: slot and bytes; None: it was seen before, or holds nothing."""
+    """What a message came to. Of several that are stored together the last has the block."""
 
     outputs: list[Output] = field(default_factory=list)
     dead: list[tuple[str, bytes]] | None = None
-    block: tuple[int, bytes] | None = None
+    block: list[Entry] | None = None
+    repeated: bool = False
+    """It was seen before, or holds nothing."""
+
+
+Part = tuple[Record, Done]
 
 
 @dataclass(slots=True)
@@ -89,10 +103,13 @@ class Partition:
         segment: Segment,
         number: int,
         framing: Framing,
-        blocks: Callable[[], Iterable[bytes]],
+        blocks: Callable[[], Iterable[tuple[bytes, bytes]]],
+        generation: int = 0,
     ) -> None:
-        """`blocks` gives those that are stored. Raises ConfigError, RegistryError, and
-        DataStalkerError where a block is damaged."""
+        """`blocks` gives those that are stored, with their keys; `generation` is the group's.
+
+        Raises ConfigError, RegistryError, and DataStalkerError where a block is damaged.
+        """
         self.segment, self.number = segment, number
         self.pipeline = build_segment(config, segment)
         self.pipeline.on_failure = self._failed
@@ -107,7 +124,9 @@ class Partition:
         for entry in self.pipeline.entries:
             state = Journal(config.settings["state_max_entries"])
             self.states[entry.stats.name] = entry.component.state = state
-        self._ring = Ring()
+        self._careful: dict[str, int] = {}
+        """By topic: the offset up to which each message is processed by itself."""
+        self._ring = Ring(generation=generation)
         self._restore()
 
     @property
@@ -137,9 +156,10 @@ class Partition:
         for attempt in (1, 2):
             self._failures.clear()
             try:
-                outputs = self._run(record)
-                if outputs is None:
+                given = self._decode(record)
+                if not given.fresh:
                     return self._pass(record)
+                outputs = self._run(given)
                 places = {failure.place for failure in self._failures}
                 if attempt == 2 or places <= self._hopeless:
                     self._hopeless |= places
@@ -160,15 +180,65 @@ class Partition:
         self._undo(counted)
         return Done([], self._dead(record), self._block(record))
 
+    def several(self, records: Sequence[Record]) -> list[Part]:
+        """Run messages of one topic through the stages that are stored together: the first of these.
+
+        How many is a matter of time and size. None where the first is to be processed by itself.
+        """
+        topic = records[0].topic
+        if records[0].offset <= self._careful.get(topic, -1):
+            return []
+        parts: list[Part] = []
+        counted, until, size = self._counts(), time.perf_counter() + _MOST_SECONDS, 0
+        for record in records:
+            try:
+                done = self._next(record)
+            except Exception:
+                self._careful[topic] = record.offset
+                self._undo(counted)
+                return []
+            if done is None:
+                break
+            parts.append((record, done))
+            size += sum(len(output.value or b"") for output in done.outputs)
+            late = time.perf_counter() > until or size > _MOST_BYTES
+            if late or self.pipeline.stop_reason is not None:
+                break
+        if not all(done.repeated for _, done in parts):
+            try:
+                parts[-1][1].block = self._block(parts[-1][0])
+            except Exception:
+                self._careful[topic] = parts[-1][0].offset
+                self._undo(counted)
+                return []
+        return parts
+
+    def _next(self, record: Record) -> Done | None:
+        """One of several. None: it is one for `process`, and nothing has changed.
+
+        Raises what fails on the way, and RuntimeError where a stage failed in a new place.
+        """
+        if record.offset <= self.offsets.get(record.topic, -1) or record.value is None:
+            return self._pass(record)
+        try:
+            given = self._decode(record)
+        except Exception:
+            return None
+        if not given.fresh:
+            return self._pass(record)
+        self._failures.clear()
+        outputs = self._run(given)
+        if not {failure.place for failure in self._failures} <= self._hopeless:
+            raise RuntimeError("a stage failed in a new place")
+        self.offsets[record.topic] = record.offset
+        return Done(outputs, self._dead(record) if self._failures else None)
+
     def _pass(self, record: Record) -> Done:
         self.offsets[record.topic] = max(record.offset, self.offsets.get(record.topic, -1))
-        return Done()
+        return Done(repeated=True)
 
-    def _run(self, record: Record) -> list[Output] | None:
-        """What is to be sent; None: it was seen before."""
-        given = self._decode(record)
-        if not given.fresh:
-            return None
+    def _run(self, given: _Input) -> list[Output]:
+        """What is to be sent."""
         pipeline = self.pipeline
         offset = given.head.clock_offset_ms
         if offset is not None and abs(offset) > _WRONG_CLOCK_MS:
@@ -204,7 +274,7 @@ class Partition:
             given.fresh = seen.origin(made)
         return given
 
-    def _block(self, record: Record) -> tuple[int, bytes]:
+    def _block(self, record: Record) -> list[Entry]:
         offsets = {**self.offsets, record.topic: record.offset}
         seen = {topic: seen.to_data() for topic, seen in self.seen.items()}
         head = {"offsets": offsets, "seen": seen, "now": self.pipeline.now}

@@ -1,4 +1,7 @@
-"""What a message came to goes to the broker: outputs, its dead letter, its block of state.
+"""What messages came to goes to the broker: outputs, dead letters, a block of state.
+
+What goes to one partition goes in one record batch, as far as the broker takes one so large: all of
+it is there or nothing, so nothing comes behind what is missing.
 
 A message that the broker finds too large would be refused each time it is done again, so it can't
 stop the partition: it is left out, and what it was made of goes to the dead letters. Whatever else
@@ -10,14 +13,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from datastalker import dead_letter
 from processors.outputs import Output
-from processors.partition import Done, Record
+from processors.partition import Part, Record
+from processors.store import Entry
 
 log = logging.getLogger("datastalker.worker")
+
+BATCH_BYTES = 800_000
+"""Of a record batch, before compression: a broker takes a million unless told more."""
+REQUEST_BYTES = 8 << 20
+"""What is larger is not even sent."""
 
 
 class Sender:
@@ -27,88 +37,112 @@ class Sender:
         """`table`: whose changelog has the blocks; `dead_letters`: the name of their topic."""
         self._app, self._table, self._dead_letters = app, table, dead_letters
 
-    async def send(self, record: Record, done: Done) -> None:
-        """Send what a message came to, and wait until all is acked: outputs, then a dead letter."""
-        too_large = [output for output, ack in await self._acks(done.outputs) if ack is None]
-        if too_large:
-            self._left_out(record, done, too_large)
-        if done.dead is None:
-            return
-        letter = Output(self._dead_letters, -1, record.key, record.value or b"", done.dead)
-        ((_, ack),) = await self._acks([letter])
-        if ack is None:
-            place = f"{record.topic}[{record.partition}]@{record.offset}"
-            log.error("%s is too large for %s: only its headers are", place, self._dead_letters)
-            letter.value = b""
-            await self._publish(letter)
+    async def send(self, parts: Sequence[Part]) -> None:
+        """Send what messages came to, and wait until all is acked: outputs, then dead letters."""
+        sent = await self._batches(output for _, done in parts for output in done.outputs)
+        refused = {id(output) for outputs, ack in sent if ack is None for output in outputs}
+        for record, done in parts:
+            too_large = [o for o in done.outputs if id(o) in refused] if refused else []
+            if too_large:
+                done.dead = done.dead or _left_out(record, too_large[0])
+            if done.dead is not None:
+                await self._bury(record, done.dead)
 
-    async def store(self, partition: int, slot: int, block: bytes) -> None:
+    async def store(self, partition: int, block: list[Entry]) -> None:
         """Write a block to the changelog, and wait until it is acked."""
-        topic, key = self._table.changelog_topic.get_topic_name(), block_key(partition, slot)
-        sent = await self._publish(Output(topic, partition, key, block))
-        # Or a rebalance that leaves us the partition would read again all that we wrote ourselves.
+        topic = self._table.changelog_topic.get_topic_name()
         offsets = self._app.tables.recovery.active_offsets
-        if offsets.get(sent.topic_partition) is not None:
-            offsets[sent.topic_partition] = max(offsets[sent.topic_partition], sent.offset)
+        for outputs, ack in await self._batches(
+            Output(topic, partition, block_key(partition, key), value) for key, value in block
+        ):
+            if ack is None:
+                raise RuntimeError(f"{_described(outputs[0])} is larger than the broker takes")
+            # Or a rebalance that leaves us the partition would read again all that we wrote
+            # ourselves. Where another wrote in between, it has to read what that was.
+            if offsets.get(ack.topic_partition) == ack.offset - 1:
+                offsets[ack.topic_partition] += len(outputs)
 
-    async def _publish(self, output: Output) -> Any:
-        """Send, and wait until it is acked; gives where it is."""
-        ((_, ack),) = await self._acks([output])
-        if ack is None:
-            raise RuntimeError(f"{_described(output)} is larger than the broker takes")
-        return ack
+    async def _batches(self, outputs: Iterable[Output]) -> list[tuple[list[Output], Any]]:
+        """Send, and wait until all is acked: what went together, and where it is.
 
-    async def _acks(self, outputs: Iterable[Output]) -> list[tuple[Output, Any]]:
-        """Send, and wait until all are acked; gives where they are, None for what is too large."""
-        producer = await self._app.maybe_start_producer()
-        sent: list[tuple[Output, Any]] = []
+        None for a message that is too large for the broker.
+        """
+        places: dict[tuple[str, int], list[Output]] = {}
         for output in outputs:
-            try:
-                ack = await producer.send(
-                    output.topic,
-                    output.key,
-                    output.value,
-                    output.partition if output.partition >= 0 else None,
-                    None,
-                    output.headers,
-                )
-            except Exception as error:
-                if not _is_too_large(error):
-                    raise
-                ack = None
-            sent.append((output, ack))
-        return list(
-            zip((o for o, _ in sent), await asyncio.gather(*map(_where, sent)), strict=True)
-        )
+            places.setdefault((output.topic, output.partition), []).append(output)
+        producer = (await self._app.maybe_start_producer())._ensure_producer()
+        if len(places) == 1:
+            return await _in_order(producer, *places.values())
+        sent = await asyncio.gather(*(_in_order(producer, mine) for mine in places.values()))
+        return [batch for mine in sent for batch in mine]
 
-    def _left_out(self, record: Record, done: Done, outputs: list[Output]) -> None:
-        reason = (
-            f"{_described(outputs[0])} is larger than the broker takes; raise the topic's "
-            "max.message.bytes, or set less in a message"
-        )
-        place = f"{record.topic}[{record.partition}]@{record.offset}"
-        log.error("%s goes to the dead letters: %s", place, reason)
-        if done.dead is None:
-            done.dead = dead_letter.headers(
-                record.headers,
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-                who="topic",
-                reason=reason,
-                time=int(time.time() * 1e6),
+    async def _bury(self, record: Record, headers: list[tuple[str, bytes]]) -> None:
+        """Send a dead letter."""
+        producer = await self._app.maybe_start_producer()
+        for value in (record.value or b"", b""):
+            try:
+                sent = await producer.send(
+                    self._dead_letters, record.key, value, None, None, headers
+                )
+                await sent
+                return
+            except Exception as error:
+                if not _is_too_large(error) or not value:
+                    raise
+            log.error(
+                "%s is too large for %s: only its headers are", _at(record), self._dead_letters
             )
 
 
-async def _where(sent: tuple[Output, Any]) -> Any:
-    if sent[1] is None:
-        return None
-    try:
-        return await sent[1]
-    except Exception as error:
-        if not _is_too_large(error):
-            raise
-        return None
+async def _in_order(producer: Any, outputs: list[Output]) -> list[tuple[list[Output], Any]]:
+    """Send to one partition, in batches that are there wholly or not at all."""
+    found: list[tuple[list[Output], Any]] = []
+    waiting = deque(outputs)
+    while waiting:
+        batch, taken = producer.create_batch(), [waiting.popleft()]
+        _append(batch, taken[0])
+        while waiting and _append(batch, waiting[0]):
+            taken.append(waiting.popleft())
+        batch.close()
+        try:
+            if batch.size() > REQUEST_BYTES:
+                found.append((taken, None))
+                continue
+            place = outputs[0].topic, outputs[0].partition
+            sent = await producer.send_batch(batch, place[0], partition=place[1])
+            found.append((taken, await sent))
+        except Exception as error:
+            if not _is_too_large(error):
+                raise
+            if len(taken) == 1:
+                found.append((taken, None))
+            else:
+                for output in taken:
+                    found += await _in_order(producer, [output])
+    return found
+
+
+def _append(batch: Any, output: Output) -> bool:
+    added = batch.append(timestamp=None, key=output.key, value=output.value, headers=output.headers)
+    return added is not None
+
+
+def _left_out(record: Record, output: Output) -> list[tuple[str, bytes]]:
+    """The headers of a dead letter for what had an output that is too large."""
+    reason = (
+        f"{_described(output)} is larger than the broker takes; raise the topic's "
+        "max.message.bytes, or set less in a message"
+    )
+    log.error("%s goes to the dead letters: %s", _at(record), reason)
+    return dead_letter.headers(
+        record.headers,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        who="topic",
+        reason=reason,
+        time=int(time.time() * 1e6),
+    )
 
 
 def _is_too_large(error: BaseException | None) -> bool:
@@ -119,9 +153,13 @@ def _is_too_large(error: BaseException | None) -> bool:
 
 
 def _described(output: Output) -> str:
-    return f"a message of {len(output.value):,} bytes to {output.topic}"
+    return f"a message of {len(output.value or b''):,} bytes to {output.topic}"
 
 
-def block_key(partition: int, slot: int) -> bytes:
-    """The key of a block in the table."""
-    return b"%d/%d" % (partition, slot)
+def _at(record: Record) -> str:
+    return f"{record.topic}[{record.partition}]@{record.offset}"
+
+
+def block_key(partition: int, key: bytes) -> bytes:
+    """The key in the table of what has this key in its partition."""
+    return b"%d/%s" % (partition, key)

@@ -26,6 +26,7 @@ from datastalker.topics import TopicPlan
 from datastalker.wire import framing_of
 from processors import health
 from processors.bridge import Bridge
+from processors.sending import BATCH_BYTES, REQUEST_BYTES
 from processors.status import RECOVERING, RUNNING, Status
 
 log = logging.getLogger("datastalker.worker")
@@ -179,7 +180,8 @@ def make_app(config: Config, names: list[str] | None = None) -> faust.App:
         consumer_group_instance_id=workers["instance_id"],
         consumer_max_fetch_size=8 << 20,
         producer_compression_type=None if compression == "none" else compression,
-        producer_max_request_size=8 << 20,
+        producer_max_batch_size=BATCH_BYTES,
+        producer_max_request_size=REQUEST_BYTES,
         store="memory://",
         table_standby_replicas=0,
         stream_recovery_delay=0.0,

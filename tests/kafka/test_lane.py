@@ -19,10 +19,10 @@ class Broker:
         self.failed: list[int] = []
         self._acks: dict[str, asyncio.Future[None]] = {}
         self.lane = Lane(
-            lambda record, _: self._await(f"output {record.offset}"),
-            lambda slot, _: self._await(f"block {slot}"),
-            lambda record, _: self.finished.append(record.offset),
-            lambda record, _: self.failed.append(record.offset),
+            lambda parts: self._await(f"output {parts[0][0].offset}"),
+            lambda block: self._await(f"block {block[0][0].decode()}"),
+            lambda parts: self.finished.append(parts[0][0].offset),
+            lambda parts, _: self.failed.append(parts[0][0].offset),
         )
 
     def _await(self, what: str) -> Awaitable[None]:
@@ -32,7 +32,7 @@ class Broker:
 
     def take(self, offset: int, topic: str = "in", *, repeat: bool = False) -> None:
         record = Record(topic, 0, offset, None, b"")
-        self.lane.take(record, Done(block=None if repeat else (offset, b"")))
+        self.lane.take([(record, Done(block=None if repeat else [(b"%d" % offset, b"")]))])
 
     async def ack(self, *acked: str) -> None:
         for what in acked:

@@ -35,14 +35,14 @@ class Home:
         text = yaml.safe_dump({"name": "t", "kafka": kafka, "pipeline": pipeline, **settings})
         self.config = configuration.parse(text, str(settings.get("file", "t.yaml")))
         self.segment = segments.segments(self.config)[1]
-        self.table: dict[int, bytes] = {}
+        self.table: dict[bytes, bytes] = {}
         self.sent = 0
         self.start()
 
     def start(self) -> None:
         """As after a crash: only what was stored is known."""
         self.partition = Partition(
-            self.config, self.segment, 0, SingleObject(), lambda: self.table.values()
+            self.config, self.segment, 0, SingleObject(), lambda: self.table.items()
         )
 
     def batch(self, *frames: Message, now: int = 0, offset_ms: float | None = None) -> Record:
@@ -55,10 +55,15 @@ class Home:
 
     def process(self, record: Record) -> Done:
         done = self.partition.process(record)
-        if done.block is not None:
-            slot, block = done.block
-            self.table[slot] = block
+        self.store(done)
         return done
+
+    def store(self, done: Done) -> None:
+        for key, value in done.block or ():
+            if value is None:
+                del self.table[key]
+            else:
+                self.table[key] = value
 
 
 def frames_of(done: Done) -> list[Message]:
@@ -78,7 +83,7 @@ def test_what_is_done_again_before_its_block_was_stored_gives_the_same() -> None
     once = home.partition.process(again)
     home.start()
 
-    assert home.process(again) == once
+    assert home.process(again).outputs == once.outputs
     assert [event["event"] for event in events_of(once)] == ["ABSENT", *["NEW"] * 5]
 
 
@@ -88,7 +93,7 @@ def test_what_is_done_again_after_its_block_was_stored_is_known() -> None:
     home.process(record)
     home.start()
 
-    assert home.process(record) == Done()
+    assert home.process(record) == Done(repeated=True)
 
 
 def test_what_merge_held_is_released_after_a_crash_as_it_would_have_been() -> None:
@@ -111,7 +116,7 @@ def test_an_agents_repeat_is_dropped() -> None:
     home.process(record)
     later = Record("in", 0, 7, None, record.value)
 
-    assert home.process(later) == Done()
+    assert home.process(later) == Done(repeated=True)
     assert home.partition.seen["in"].repeated == 1
 
 
@@ -136,7 +141,7 @@ def test_what_came_from_a_worker_is_dropped_by_its_origin() -> None:
     again = Record("in", 0, 1, None, raw, Origin("before", 1, 4).to_headers())
 
     assert len(frames_of(home.process(first))) == 1
-    assert home.process(again) == Done()
+    assert home.process(again) == Done(repeated=True)
 
 
 def test_a_heartbeat_moves_time_and_goes_on_to_every_partition() -> None:
@@ -177,7 +182,7 @@ def test_events_are_read_from_topics_of_their_own() -> None:
     raw = encode_event(event)
 
     assert events_of(home.process(Record("in-events", 0, 0, None, raw))) == [event]
-    assert home.process(Record("in-events", 0, 1, b"key", None)) == Done()
+    assert home.process(Record("in-events", 0, 1, b"key", None)) == Done(repeated=True)
 
 
 FLAKY = """
@@ -223,6 +228,63 @@ def test_what_fails_again_is_set_aside_and_the_rest_goes_on(flaky: Home) -> None
     assert flaky.partition.stage_stats[0].errors == 1
 
 
+def together(home: Home, records: list[Record]) -> list[Done]:
+    """As the bridge does: those that go together, each by itself where they don't."""
+    found: list[Done] = []
+    while rest := records[len(found) :]:
+        parts = home.partition.several(rest) or [(rest[0], home.partition.process(rest[0]))]
+        found += [done for _, done in parts]
+        home.store(found[-1])
+    return found
+
+
+def test_messages_that_wait_come_to_the_same_and_have_one_block_together() -> None:
+    def make() -> tuple[Home, list[Record]]:
+        home = Home(["dedupe", {"presence": {"absent_after_seconds": 5}}])
+        batches = [[frame(n * 3 + m, ta=f"02:00:00:00:00:0{m}", seq=n) for m in range(3)] for n in range(8)]  # fmt: skip # noqa: E501
+        records = [home.batch(*frames) for frames in batches]
+        again = Record("in", 0, 8, None, records[2].value)
+        return home, [
+            *records,
+            again,
+            Record("in", 0, 9, None, home.batch(now=START + 99 * SECOND).value),
+        ]
+
+    home, records = make()
+    expected = [home.process(record) for record in records]
+    home, records = make()
+    home.process(records[0])
+    parts = home.partition.several(records[1:5])  # and it dies before the block is stored
+    assert [done.outputs for _, done in parts] == [done.outputs for done in expected[1:5]]
+    assert [done.block is None for _, done in parts] == [True, True, True, False]
+    home.start()
+
+    rest = home.partition.several(records)
+    assert [done.outputs for _, done in rest[1:]] == [done.outputs for done in expected[1:]]
+    assert [done.repeated for _, done in rest] == [True, *[False] * 7, True, False]
+    home.store(rest[-1][1])
+    home.start()
+    assert all(home.process(record).repeated for record in records)
+
+
+def test_what_fails_among_messages_that_wait_is_done_again_by_itself(flaky: Home) -> None:
+    component: Any = flaky.partition.pipeline.entries[0].component
+    component.failures = 4
+    records = [flaky.batch(frame(n, ta=TA, seq=n, id=f"s-{n}")) for n in range(5)]
+    records[4] = Record("in", 0, 4, None, b"poison")
+    records += [Record("in", 0, 5, None, flaky.batch(frame(9, ta=TA, seq=2, id="s-9")).value)]
+
+    done = together(flaky, records)
+
+    assert [message["count"] for one in done for message in frames_of(one)] == [1, 2, 4]
+    dead = [dead_letter.read(one.dead) for one in done if one.dead is not None]
+    assert [(one["who"], one["offset"]) for one in dead] == [
+        ("flaky", "2"), ("decode", "4"), ("flaky", "5")
+    ]  # fmt: skip
+    stats = flaky.partition.stage_stats[0]
+    assert (stats.received, stats.sent, stats.errors) == (5, 3, 2)
+
+
 UNKEEPABLE = """
 from datastalker.pipeline import Pipeline, Stage
 
@@ -244,7 +306,7 @@ def test_state_that_cannot_be_kept_fails_the_batch_and_changes_nothing(tmp_path:
     assert done.dead is not None
     assert "stage 'unkeepable': a object can't be kept" in dead_letter.read(done.dead)["reason"]
     home.start()
-    assert home.process(record) == Done()
+    assert home.process(record) == Done(repeated=True)
     # Nothing was noted as seen, so that it can be sent again from the dead letters.
     assert home.process(Record("in", 0, 9, None, record.value)).dead is not None
 

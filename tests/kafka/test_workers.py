@@ -13,7 +13,6 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -226,13 +225,10 @@ class Rig:
 
     def state(self) -> dict[str, Any]:
         """What the stages of all partitions remember, by stage, from the changelog."""
-        blocks: dict[int, dict[bytes, bytes]] = defaultdict(dict)
-        for message in self.read(f"{self.name}-1-state-changelog"):
-            blocks[message.partition()][message.key()] = message.value()
         found: dict[str, Any] = {}
-        for number, table in blocks.items():
+        for number, table in self.blocks().items():
             states = {stage: Journal() for stage in NAMES}
-            head = Ring().restore(table.values(), states)
+            head = Ring().restore(table.items(), states)
             found[str(number)] = list(head["offsets"].values()), head["now"]
             for stage, state in states.items():
                 found.setdefault(stage, {}).update({key: state.entry(key) for key in state})
@@ -240,13 +236,19 @@ class Rig:
 
     def offsets(self) -> int:
         """How many messages of the input are done with, by the state."""
-        heads: dict[int, int] = {}
+        heads = [Ring().restore(table.items(), {}) for table in self.blocks().values()]
+        return sum(head["offsets"][self.frames] + 1 for head in heads if head)
+
+    def blocks(self) -> dict[int, dict[bytes, bytes]]:
+        """The records of state by partition, as who takes over finds them."""
+        found: dict[int, dict[bytes, bytes]] = defaultdict(dict)
         for message in self.read(f"{self.name}-1-state-changelog"):
-            head = json.loads(zlib.decompress(message.value()))
-            heads[message.partition()] = max(
-                heads.get(message.partition(), 0), head["offsets"][self.frames] + 1
-            )
-        return sum(heads.values())
+            table, key = found[message.partition()], message.key().partition(b"/")[2]
+            if message.value() is None:
+                table.pop(key, None)
+            else:
+                table[key] = message.value()
+        return found
 
 
 @pytest.fixture
