@@ -6,7 +6,7 @@ import contextlib
 import difflib
 from typing import Any
 
-from datastalker import catalog, segments
+from datastalker import cases, catalog, segments
 from datastalker.agent_settings import AGENT
 from datastalker.build import make
 from datastalker.condition import Predicate, compile_condition, misspelt
@@ -69,6 +69,7 @@ class Checker:
         if not self.config.errors:
             self._fields()
             self._hidden()
+        cases.read_own(self.config, self.document)
 
     def _hidden(self) -> None:
         """Warn where what a stage is to hide was seen by others before, or passes it by."""
@@ -181,11 +182,14 @@ class Checker:
             self.report(here, f"{name}: its options must be a mapping, such as {{option: value}}")
             options = None
         options = dict(options or {})
+        condition = options.get("when", item.get("when"))
         when = self._when(item, options, path, here)
         cls = self._find(name, here)
         checked = self._options(cls, options, here, name)
         position = self.document.where(here)
-        self.config.steps.append(Step(name, label, cls, checked, when, path, position))
+        self.config.steps.append(
+            Step(name, label, cls, checked, when, path, position, condition=condition)
+        )
 
     def _when(
         self, item: dict[str, Any], options: dict[str, Any], path: Path, here: Path

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "capture": ("capture:capture_command", "Capture, and publish to Kafka: a sensor node."),
     "interfaces": ("interfaces:interfaces_command", "List Wi-Fi cards and what they can hear."),
     "check": ("check:check_command", "Check a configuration: every mistake at once."),
+    "test": ("test:test_command", "Run a configuration's tests: no broker, time under control."),
     "doctor": ("doctor:doctor_command", "Look at all that it needs here: cause and remedy."),
     "sink": ("sink:sink_command", "Store what comes over Kafka: one sink as its own process."),
     "spool": ("spool:spool_command", "See and send what an agent keeps on disk."),
@@ -99,6 +100,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
     ctx.default_map = {
         "run": {"config": config},
         "check": {"path": config},
+        "test": {"path": config},
         "doctor": {"path": config},
         "capture": {"config": config},
         "install-service": {"path": config},

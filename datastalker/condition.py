@@ -25,7 +25,7 @@ Test = Callable[[Any], bool]
 
 _KNOWN_TYPES = (*FIELDS, "message")
 _CONTRACT = FRAME_FIELDS | PRESENCE_FIELDS  # a plug-in may use names such as `state` as it likes
-_COMPARISONS: dict[str, Callable[[Any], Test]] = {
+COMPARISONS: dict[str, Callable[[Any], Test]] = {
     "equals": lambda wanted: lambda value: bool(value == wanted),
     "in": lambda wanted: lambda value: value in wanted,
     "not": lambda wanted: lambda value: value not in wanted,
@@ -36,7 +36,8 @@ _COMPARISONS: dict[str, Callable[[Any], Test]] = {
     "lte": lambda wanted: lambda value: _is_number(value) and value <= wanted,
     "exists": lambda wanted: lambda value: (value is not None) == wanted,
 }
-_NUMERIC = {"gt", "gte", "lt", "lte"}
+"""By name: takes what to compare with (of `matches` compiled, of `not` a list), gives the test."""
+NUMERIC = {"gt", "gte", "lt", "lte"}
 _TYPES: dict[str, tuple[type, ...]] = {
     "integer": (int, float),
     "boolean": (bool,),
@@ -115,14 +116,14 @@ def _misspelt_types(wanted: Any, known: Collection[str]) -> Iterator[str]:
 
 
 def _names() -> str:
-    return ", ".join(_COMPARISONS)
+    return ", ".join(COMPARISONS)
 
 
 def _comparison(field: str, name: str, operand: Any, path: Path, report: Report) -> Test | None:
-    if name not in _COMPARISONS:
-        report(path, f"unknown comparison '{name}'{suggest(name, _COMPARISONS)}")
+    if name not in COMPARISONS:
+        report(path, f"unknown comparison '{name}'{suggest(name, COMPARISONS)}")
         return None
-    if name in _NUMERIC:
+    if name in NUMERIC:
         contract = _CONTRACT.get(field)
         if contract is not None and contract.type != "integer":
             report(path, f"'{field}' is no number ({contract.type}): '{name}' never holds")
@@ -162,7 +163,7 @@ def _comparison(field: str, name: str, operand: Any, path: Path, report: Report)
         if field in _CONTRACT and _CONTRACT[field].type == "address":
             values = [v.lower() if isinstance(v, str) else v for v in values]
             operand = values if isinstance(operand, list) else values[0]
-    return _COMPARISONS[name](operand)
+    return COMPARISONS[name](operand)
 
 
 def _plausible(field: str, value: Any, path: Path, report: Report) -> bool:

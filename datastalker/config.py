@@ -50,6 +50,11 @@ def parse(text: str, file: str, environment: Mapping[str, str] | None = None) ->
     document = Document(text, file, environment)
     config = Config(file, problems=document.problems)
     Checker(document, config).check()
-    found = dict.fromkeys(config.problems)  # what an alias repeats is wrong once
-    config.problems = sorted(found, key=lambda problem: (problem.line, problem.column))
+    config.problems = _sorted(config.problems)
+    config.test_problems = _sorted(config.test_problems)
     return config
+
+
+def _sorted(problems: list[Problem]) -> list[Problem]:
+    found = dict.fromkeys(problems)  # what an alias repeats is wrong once
+    return sorted(found, key=lambda problem: (problem.line, problem.column))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datastalker.agent_settings import AGENT
 from datastalker.condition import Predicate
@@ -18,6 +18,9 @@ from datastalker.stage import Component
 from datastalker.state import MAX_ENTRIES
 from datastalker.topics import KAFKA, TOPIC
 from datastalker.worker_settings import WORKERS
+
+if TYPE_CHECKING:
+    from datastalker.cases import Case
 
 CUT = "topic"
 """The entry that cuts a pipeline at a topic."""
@@ -50,6 +53,9 @@ class Settings:
     )
     schema_registry: dict | None = option(  # type: ignore[type-arg]
         None, "a registry of schemas: url, username, password, ca; null: messages name their own"
+    )
+    tests: list = option(  # type: ignore[type-arg]
+        [], "what `stalk test` runs: name, steps, start, from, stages; a run does not look at them"
     )
     topics: dict[str, dict] = option(  # type: ignore[type-arg]
         {}, "by a topic's name: partitions, replication, retention_hours, compact, key"
@@ -100,6 +106,8 @@ class Step:
     position: tuple[int, int] = (0, 0)
     topics: dict[str, str] | None = None
     """For a cut: topic by message type."""
+    condition: Any = None
+    """`when`, as it was written."""
 
 
 @dataclass
@@ -110,6 +118,10 @@ class Config:
     settings: dict[str, Any] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    """Of `tests:`, which `stalk test` runs."""
+    test_problems: list[Problem] = field(default_factory=list)
+    """What is wrong with them: no reason not to run."""
 
     @property
     def errors(self) -> list[Problem]:

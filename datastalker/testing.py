@@ -10,14 +10,12 @@ import yaml
 
 from datastalker import config as configuration
 from datastalker.message import Message
+from datastalker.moment import SECOND, START
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, SourceStage
 from datastalker.stats import Stats
 
-SECOND = 1_000_000
-"""Microseconds."""
-START = 1_772_470_800 * SECOND
-"""2026-03-02 17:00 UTC, when the tests' frames begin."""
+__all__ = ["SECOND", "START", "Messages", "build", "frame", "run", "run_stage"]
 
 
 def frame(at: float = 0, **keys: Any) -> Message:

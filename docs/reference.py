@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datastalker import config as configuration
+from datastalker.cases import CASE, EXPECT
 from datastalker.catalog import BUILTIN
 from datastalker.commands.stages import everything, role, summary
 from datastalker.config import NESTED, SETTINGS
@@ -52,7 +53,7 @@ def template() -> str:
     """The text of config.template.yml. Without its `#~ ` every stage is switched on."""
     lines = [_HEAD]
     for opt in SETTINGS.values():
-        if opt.name in NESTED or opt.name == "topics":
+        if opt.name in NESTED or opt.name in ("topics", "tests"):
             continue
         value = _yaml(opt.default)
         lines.append(f"# {opt.help}\n{'# ' if opt.default is None else ''}{opt.name}: {value}")
@@ -81,7 +82,25 @@ def template() -> str:
     ]
     lines += _stage("csv", found["csv"])
     lines += _stage("elasticsearch", found["elasticsearch"], OFF)
+    lines.append(_TESTS)
     return "\n".join(lines) + "\n"
+
+
+_TESTS = """
+# What `stalk test -c FILE` runs: no broker, no card, nothing written, and time is the test's.
+# docs/test-a-pipeline.md has all steps and options.
+tests:
+  - name: a device that is not heard for five minutes is absent, also where a worker crashes
+    steps:
+      - given: {ta: "02:00:00:00:00:01", kind: DATA, seq: 1, signal_dbm: -50}
+      - crash
+      - advance: 5m
+      - expect:
+          sink: csv
+          type: presence
+          messages:
+            - {event: NEW, signal_max_dbm: -50}
+            - {event: ABSENT, timestamp: start+5m}"""
 
 
 def _stage(name: str, cls: Any, off: str = "") -> list[str]:
@@ -117,6 +136,8 @@ def reference() -> str:
         "",
     ]
     for name, options in {**NESTED, "topics: NAME": TOPIC}.items():
+        lines += [f"### `{name}:`", "", *_options_table(options), ""]
+    for name, options in {"tests": CASE, "tests: steps: expect": EXPECT}.items():
         lines += [f"### `{name}:`", "", *_options_table(options), ""]
     for wanted, title in (("source", "Sources"), ("stage", "Stages"), ("sink", "Sinks")):
         lines += [f"## {title}", ""]

@@ -15,14 +15,16 @@ from datastalker.errors import ConfigError, Problem
 def check_command(path: str) -> None:
     """Check a configuration file without running it.
 
-    Shows every mistake as FILE:LINE:COLUMN with what to do about it. Exit code 0: it can run
-    (there may be warnings); 2: it can't.
+    Shows every mistake as FILE:LINE:COLUMN with what to do about it, those of its tests too.
+    Exit code 0: it can run (there may be warnings); 2: there is a mistake.
     """
     config = configuration.load(path)
-    for problem in config.problems:
+    problems = [*config.problems, *config.test_problems]
+    problems.sort(key=lambda problem: (problem.line, problem.column))
+    for problem in problems:
         click.echo(str(problem), err=True)
-    if config.errors:
-        count = len(config.errors)
+    count = sum(not problem.warning for problem in problems)
+    if count:
         click.echo(f"{path}: {count} mistake{'s' if count > 1 else ''}", err=True)
         raise SystemExit(2)
     try:

@@ -61,12 +61,32 @@ def test_a_frame_without_transmitter_passes_untouched():
     assert "{name}" not in out[0]
 '''
 
+_CONFIG = """# Try it: stalk test -c {name}.yaml
+plugins: [{name}.py]
+pipeline:
+  - pcap: {{path: "captures/*.pcap"}}
+  - {name}
+  - csv: {{directory: out}}
+
+tests:
+  - name: it counts on after a crash, and forgets after an hour
+    steps:
+      - given: &frame {{ta: "02:00:00:00:00:01"}}
+      - crash
+      - given: *frame
+      - advance: 1h
+      - given: *frame
+      - expect:
+          sink: csv
+          messages: [{{{name}: 1}}, {{{name}: 2}}, {{{name}: 1}}]
+"""
+
 
 @click.command("new-stage")
 @click.argument("name")
-@click.option("--directory", default=".", show_default=True, help="Where to write the two files.")
+@click.option("--directory", default=".", show_default=True, help="Where to write the files.")
 def new_stage_command(name: str, directory: str) -> None:
-    """Write NAME.py, a working stage, and test_NAME.py, its test."""
+    """Write NAME.py, a working stage, NAME.yaml with tests of it, and test_NAME.py, others."""
     if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
         raise click.BadParameter(
             f"'{name}' must be a Python name in lower case, such as my_stage", param_hint="NAME"
@@ -78,7 +98,7 @@ def new_stage_command(name: str, directory: str) -> None:
         raise click.BadParameter(text, param_hint="NAME")
     folder = Path(directory)
     cls = "".join(part.capitalize() for part in name.split("_")) or name
-    files = {f"{name}.py": _STAGE, f"test_{name}.py": _TEST}
+    files = {f"{name}.py": _STAGE, f"{name}.yaml": _CONFIG, f"test_{name}.py": _TEST}
     taken = [file for file in files if (folder / file).exists()]
     if taken:
         raise OutputError(f"{folder / taken[0]} exists already; choose another name")
@@ -89,10 +109,11 @@ def new_stage_command(name: str, directory: str) -> None:
             (folder / file).write_text(content, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder} can't be written: {error.strerror}") from error
-    click.echo(f"wrote {folder / f'{name}.py'} and {folder / f'test_{name}.py'}")
+    click.echo(f"wrote {', '.join(str(folder / file) for file in files)}")
     click.echo(f"use it:  plugins: [{folder / f'{name}.py'}]  and in the pipeline:  - {name}")
     command = [sys.executable, "-m", "pytest", str(folder / f"test_{name}.py")]
-    click.echo(f"test it: {shlex.join(command)}")
+    click.echo(f"test it: stalk test -c {shlex.quote(str(folder / f'{name}.yaml'))}")
+    click.echo(f"         {shlex.join(command)}")
     if importlib.util.find_spec("pytest") is None:
         install = [sys.executable, "-m", "pip", "install", "pytest"]
         click.echo(f"         which needs pytest: {shlex.join(install)}")

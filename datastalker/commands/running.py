@@ -30,13 +30,19 @@ def load(path: str) -> configuration.Config:
 
     Raises ConfigError with every mistake.
     """
+    config = without_log(path)
+    _set_up_logging(config)
+    return config
+
+
+def without_log(path: str) -> configuration.Config:
+    """As `load`, for a command that writes no log. Raises ConfigError with every mistake."""
     config = configuration.load(path)
     for problem in config.problems:
         if problem.warning:
             click.echo(str(problem), err=True)
     if config.errors:
         raise ConfigError(config.errors)
-    _set_up_logging(config)
     return config
 
 

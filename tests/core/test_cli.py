@@ -431,7 +431,9 @@ def test_new_stage_writes_a_working_stage_with_its_test(
     )
 
     assert done.code == 0
-    assert f"test it: {sys.executable} -m pytest test_my_stage.py\n" in done.out
+    assert f"{sys.executable} -m pytest test_my_stage.py\n" in done.out
+    assert "test it: stalk test -c my_stage.yaml\n" in done.out
+    assert "1 passed" in here("test", "-c", "my_stage.yaml").out
     assert here("check").code == 0
     environment = os.environ | {
         "PYTHONPATH": str(STALK.parent),

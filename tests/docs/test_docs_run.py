@@ -9,6 +9,7 @@ from datastalker import config as configuration
 from datastalker.catalog import BUILTIN
 from datastalker.stage import REGISTRY
 from datastalker.testing import Messages  # noqa: F401 - registered before any test
+from datastalker.trial import run as trial
 from docs.reference import INSTEAD, OFF, generated
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,7 +38,9 @@ def own_registry():
 def test_yaml_in_the_docs_can_run(code):
     config = configuration.parse(code, "docs.yaml")
 
-    assert [str(problem) for problem in config.problems] == []
+    assert [str(problem) for problem in [*config.problems, *config.test_problems]] == []
+    for case in config.cases:
+        assert trial.run(config, case).failure is None
 
 
 @pytest.mark.parametrize("code", blocks("python"))

@@ -1,0 +1,67 @@
+"""`home_alarm`: arms itself when nobody is home, and tells who comes then.
+
+It stands below `presence` and goes by its events, and by time: it arms a while after the last of
+the residents has gone, and a device that is strange and near while it is armed is an alarm. All it
+knows is in its state, so it knows it after a crash too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from datastalker.options import option
+from datastalker.pipeline import Message, Pipeline, Stage
+
+
+@Pipeline.register_stage("home_alarm")
+class HomeAlarm(Stage):
+    """Raises alerts: `armed`, `disarmed`, and `intruder`. Everything passes."""
+
+    residents: list[str] = option(help="addresses of the phones of those who live here")
+    arm_after_seconds: float = option(60, "arm so long after the last has gone", minimum=0)
+    near_dbm: float = option(-65, "a stranger counts when heard as loud as this")
+
+    emits: ClassVar[tuple[str, ...]] = ("alert",)
+
+    def handle(self, message: Message) -> Message | list[Message]:
+        if message.type != "presence":
+            return message
+        key, event, time = message["key"], message["event"], message["timestamp"]
+        if key not in self.residents:
+            near = (message["signal_max_dbm"] or -100) >= self.near_dbm
+            if near and event == "NEW" and "armed" in self.state:
+                return [message, _alert("intruder", time, device=key)]
+            return message
+        home = set(self.state.get("home", []))
+        alerts = []
+        if event == "ABSENT":
+            home.discard(key)
+            if not home:
+                due = time + int(self.arm_after_seconds * 1e6)
+                self.state.set("arming", due, expires=due)
+        else:
+            home.add(key)
+            self.state.pop("arming")
+            if self.state.pop("armed"):
+                alerts.append(_alert("disarmed", time, device=key))
+        self.state["home"] = sorted(home)
+        return [message, *alerts]
+
+    def tick(self, now: int) -> Iterable[Message]:
+        for key, due, expires in self.state.expired(now):
+            if key == "arming" and expires <= now:
+                self.state["armed"] = True
+                yield _alert("armed", due)
+
+
+_TEXTS = {
+    "armed": "nobody is home",
+    "disarmed": "somebody came home",
+    "intruder": "a strange device is near, and nobody is home",
+}
+
+
+def _alert(alert: str, time: int, **keys: str) -> Message:
+    values = {"alert": alert, "text": _TEXTS[alert], **keys}
+    return Message(type="alert", id=f"home-{alert}-{time}", key="home", timestamp=time, **values)
