@@ -38,8 +38,7 @@ class _Last:
     """What a partition did last: how to put it back to the moment before its block was stored."""
 
     record: Record
-    slot: int
-    before: bytes | None
+    before: dict[bytes, bytes | None]
     totals: Counter[tuple[str, str]]
     counters: dict[str, Any]
     recorded: Counter[str] = field(default_factory=Counter)
@@ -57,13 +56,13 @@ class Hub:
         self.dead: list[dict[str, Any]] = []
         self.failed: list[str] = []
         self.stopped: dict[int, str] = {}
-        self._tables: dict[tuple[int, int], dict[int, bytes]] = defaultdict(dict)
+        self._tables: dict[tuple[int, int], dict[bytes, bytes]] = defaultdict(dict)
         self._partitions: dict[tuple[int, int], Partition] = {}
         self._last: dict[tuple[int, int], _Last] = {}
         self._inbox: list[deque[Record]] = [deque() for _ in self.route.workers]
         self._ends: Counter[tuple[str, int]] = Counter()
         self._seen: dict[tuple[str, int], Seen] = defaultdict(Seen)
-        self._sent = 0
+        self._sent = self._crashes = 0
         self._counters: Counter[str] = Counter()
         self._totals: Counter[tuple[str, str]] = Counter()
         self._start_agent()
@@ -94,6 +93,7 @@ class Hub:
         `in_flight`: the last message of each partition was processed and what came of it was sent,
         but its state was not stored yet. It is done again; who reads drops what it has already.
         """
+        self._crashes += 1
         self._keep_counts(self._agent)
         again: list[tuple[int, _Last]] = []
         for place, partition in self._partitions.items():
@@ -101,10 +101,7 @@ class Hub:
             if in_flight and last is not None:
                 self._totals.update(last.totals)
                 self._counters.update(last.counters)
-                if last.before is None:
-                    self._tables[place].pop(last.slot, None)
-                else:
-                    self._tables[place][last.slot] = last.before
+                _store(self._tables[place], last.before.items())
                 again.append((place[0], last))
             else:
                 self._keep_counts(partition.pipeline)
@@ -185,16 +182,17 @@ class Hub:
                 self.route.workers[index],
                 record.partition,
                 self.framing,
-                lambda: list(table.values()),
+                lambda: list(table.items()),
+                self._crashes,
             )
         counted = _counted(partition.pipeline), _named(partition.pipeline)
         done = partition.process(record)
         recorded = self._collect(partition.pipeline, again)
         if done.block is not None:
-            slot, block = done.block
             table = self._tables[place]
-            self._last[place] = _Last(record, slot, table.get(slot), *counted, recorded)
-            table[slot] = block
+            before = {key: table.get(key) for key, _ in done.block}
+            self._last[place] = _Last(record, before, *counted, recorded)
+            _store(table, done.block)
         for output in done.outputs:
             self._publish(index + 1, output)
         if done.dead is not None and not again[""]:
@@ -220,6 +218,14 @@ class Hub:
 
     def _unwritable(self, message: Message, error: WireError) -> None:
         self.failed.append(f"a message can't be published: {error}")
+
+
+def _store(table: dict[bytes, bytes], entries: Iterable[tuple[bytes, bytes | None]]) -> None:
+    for key, value in entries:
+        if value is None:
+            table.pop(key, None)
+        else:
+            table[key] = value
 
 
 def _meeting(step: Step, messages: Iterable[Message]) -> list[Message]:
