@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import datastalker
+from datastalker import extras
 from datastalker.errors import OutputError
 
 OLDEST = (8, 9)
@@ -86,14 +87,9 @@ class Kibana:
         verify_certificates: bool = True,
         timeout_seconds: float = 120.0,
     ) -> None:
-        """Raises OutputError where a package is missing, or `ca` can't be read."""
-        try:
+        """Raises DataStalkerError where a package is missing, OutputError where there is no `ca`."""
+        with extras.needs("kibana", "elasticsearch"):
             import urllib3
-        except ImportError as error:
-            raise OutputError(
-                f"kibana needs a package that is not installed ({error.name}): "
-                "pip install 'datastalker[elasticsearch]'"
-            ) from error
         self._http = urllib3
         self.url, self.space = url.rstrip("/"), space
         self._path = "" if space == "default" else f"/s/{space}"
@@ -252,10 +248,10 @@ class Kibana:
                 f"{self._at} refuses {what} (403): that user needs the right to Saved Objects "
                 f"Management and to what is imported, as the role kibana_admin has it ({said})"
             )
-        if status == 404:
+        if status in (404, 405):  # 405: Elasticsearch
             raise OutputError(
-                f"{self._at} has no such page (404): it is no Kibana, or it has a base path, which "
-                "belongs to the URL"
+                f"{self._at} has no such page ({status}): it is no Kibana, or it has a base path, "
+                "which belongs to the URL; Kibana's port is 5601 as a rule"
             )
         raise OutputError(f"{self._at} refuses {what} ({status}): {said}")
 

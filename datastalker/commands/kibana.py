@@ -22,7 +22,7 @@ def kibana_command() -> None:
     """See what is stored: dashboards for Kibana."""
 
 
-@kibana_command.command("install")
+@kibana_command.command("install", short_help="Import dashboards and what they are made of.")
 @click.option("-c", "--config", "path", help="The configuration file, for its `kibana:`.")
 @click.option("--url", help="Where Kibana is.  [default: http://localhost:5601]")
 @click.option("--space", help="Identifier of the space to install into.  [default: default]")

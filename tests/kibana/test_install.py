@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from datastalker.cli import main
+from infra.local import Elasticsearch
 from sinks.kibana import read, shipped
 
 Make = Callable[..., Any]
@@ -188,6 +189,15 @@ def test_a_base_path_belongs_to_the_url(kibana_server: Make, install: Install) -
     code, _, said = install("--url", server.url.removesuffix("/kibana"))
     assert code == 1
     assert "has no such page (404): it is no Kibana, or it has a base path" in said
+
+
+def test_the_address_of_elasticsearch_is_known_for_what_it_is_not(
+    elasticsearch: Elasticsearch, install: Install
+) -> None:
+    code, _, said = install("--url", elasticsearch.url)
+    assert code == 1
+    assert "has no such page (405): it is no Kibana" in said
+    assert "5601" in said
 
 
 def test_a_page_that_sends_us_on_is_not_followed(kibana_server: Make, install: Install) -> None:
