@@ -20,6 +20,7 @@ from datastalker.text import printable
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:run_command", "Run a pipeline in this process, no broker needed."),
+    "top": ("top:top_command", "Watch networks, devices, sensors, stages, live."),
     "capture": ("capture:capture_command", "Capture, and publish to Kafka: a sensor node."),
     "interfaces": ("interfaces:interfaces_command", "List Wi-Fi cards and what they can hear."),
     "check": ("check:check_command", "Check a configuration: every mistake at once."),

@@ -1,0 +1,178 @@
+"""`stalk top`: who is in the air, live in a terminal; or one table, for scripts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+import click
+import yaml
+
+from datastalker import config as configuration
+from datastalker.commands import running
+from datastalker.commands.tables import table
+from datastalker.errors import DataStalkerError, InputError
+from datastalker.options import suggest
+from datastalker.top.embedded import EmbeddedFeed
+from datastalker.top.feed import Feed, Live, LogToEvents
+from datastalker.top.search import compile_filter
+from datastalker.top.views import VIEWS, Query, View, cell_text, select
+
+_WAIT_SECONDS = 5.0
+_NAMES = [view.name for view in VIEWS]
+
+
+@click.command("top")
+@click.option("-i", "--interface", multiple=True, help="Hear live on this interface.")
+@click.option("-c", "--config", help="Run this file's source and stages; nothing is stored.")
+@click.option("--read", "capture", metavar="FILE", help="Show a capture file as if it were live.")
+@click.option(
+    "--speed", help="With --read: times its own pace, or max.  [default: 1; max with --once]"
+)
+@click.option(
+    "--view", "name", type=click.Choice(_NAMES), default=_NAMES[0], show_default=True,
+    help="The table to begin with.",
+)  # fmt: skip
+@click.option("--sort", metavar="COLUMN", help="Order rows by this; -COLUMN: the greatest first.")
+@click.option("--filter", "typed", metavar="TEXT", help="Rows with this text, or a condition.")
+@click.option("--limit", default=50, show_default=True, help="With --once: rows; 0: all.")
+@click.option("--once", is_flag=True, help="Print one table and end; so where no terminal is.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0.1), help="With --once: how long to look.  "
+    "[default: 5; a capture file to its end]",
+)  # fmt: skip
+@click.option("--refresh", type=click.FloatRange(0.2, 60), default=1.0, show_default=True,
+              help="Seconds between two pictures.")  # fmt: skip
+def top_command(
+    interface: tuple[str, ...],
+    config: str | None,
+    capture: str | None,
+    speed: str | None,
+    name: str,
+    sort: str | None,
+    typed: str | None,
+    limit: int,
+    once: bool,
+    seconds: float | None,
+    refresh: float,
+) -> None:
+    """Watch networks, devices, sensors and stages, live.
+
+    Nothing is stored and nothing is sent. In it, ? shows the keys. Over ssh it needs a terminal
+    with UTF-8. Names from the air are shown with their control characters escaped.
+
+    \b
+    Examples:
+      sudo stalk top -i wlan0mon
+      stalk top --read capture.pcap --speed 10
+      stalk top --read capture.pcap --once --view devices --filter 'signal_dbm: {gte: -60}'
+    """
+    once = once or not _is_terminal()
+    view = next(view for view in VIEWS if view.name == name)
+    query = _query(view, sort, typed)
+    if sum(map(bool, (interface, config, capture))) != 1:
+        raise click.UsageError("name one of: -i INTERFACE, -c FILE, --read FILE")
+    if capture == "-" and not once:
+        raise InputError("--read -: keys come from standard input here; add --once, or name a file")
+    if capture:
+        speed = speed or ("max" if once else "1")
+        feed = _feed({"pcap": {"path": capture, "speed": _speed(speed)}}, capture)
+    elif speed:
+        raise click.UsageError("--speed goes with --read; a configuration has it in its source")
+    elif interface:
+        feed = _feed({"wifi_sniffer": {"interface": list(interface)}}, ", ".join(interface))
+    else:
+        assert config is not None
+        feed = EmbeddedFeed(running.load(config), config)
+    live = Live(feed)
+    if once:
+        to_the_end = capture is not None and seconds is None
+        _print(live, view, query, None if to_the_end else seconds or _WAIT_SECONDS, limit)
+    else:
+        _show(live, view, query, refresh)
+    if live.error is not None:
+        raise live.error
+
+
+def _feed(source: dict[str, Any], title: str) -> Feed:
+    text = yaml.safe_dump({"pipeline": [source, "presence"]})
+    config = configuration.parse(text, "stalk top")
+    if config.errors:
+        raise InputError("; ".join(problem.text for problem in config.errors))
+    logging.basicConfig(level="INFO", format="%(levelname)s %(name)s: %(message)s")
+    return EmbeddedFeed(config, title)
+
+
+def _speed(text: str) -> float | str:
+    try:
+        return text if text == "max" else float(text.removesuffix("x"))
+    except ValueError:
+        raise click.UsageError(f"--speed is a number, or max, not '{text}'") from None
+
+
+def _query(view: View, sort: str | None, typed: str | None) -> Query:
+    """Raises InputError for a column that isn't there, or a condition that is none."""
+    query = Query(view.sort, view.reverse, compile_filter(typed or ""))
+    if sort:
+        wanted = sort.removeprefix("-")
+        known = {word: c.key for c in view.columns for word in (c.title, c.key)}
+        if wanted not in known:
+            raise InputError(
+                f"--sort: {view.name} have no column '{wanted}'{suggest(wanted, known)}; there "
+                f"are {', '.join(column.title for column in view.columns)}"
+            )
+        query.sort, query.reverse = known[wanted], sort.startswith("-")
+    return query
+
+
+def _is_terminal() -> bool:
+    """Something on which a picture can be drawn anew."""
+    both = sys.stdin.isatty() and sys.stdout.isatty()
+    return both and os.environ.get("TERM", "dumb") not in ("dumb", "")
+
+
+def _print(live: Live, view: View, query: Query, seconds: float | None, limit: int) -> None:
+    running.stop_on_signals(live.feed.stop)
+    live.start()
+    live.wait(seconds)
+    live.stop()
+    with live.look() as (air, stages):
+        rows = select(view, query, air, stages)
+        now = air.now
+    shown = rows[:limit] if limit else rows
+    cells = [
+        [
+            value if column.kind == "number" else cell_text(column, value, now)
+            for column, value in zip(view.columns, row.cells, strict=True)
+        ]
+        for row in shown
+    ]
+    more = f" (the first {limit}; --limit 0 shows all)" if len(shown) < len(rows) else ""
+    one = view.name.removesuffix("s") if len(rows) == 1 else view.name
+    click.echo(f"{len(rows):,} {one}{more}")
+    whole = [c.title for c in view.columns if c.key in ("bssid", "ta")]
+    click.echo(table([c.title for c in view.columns], cells, whole=whole))
+
+
+def _show(live: Live, view: View, query: Query, refresh: float) -> None:
+    try:
+        from datastalker.top.app import TopApp
+    except ModuleNotFoundError as error:
+        raise DataStalkerError(
+            f"{error.name} is not installed, which draws the screen: pip install 'datastalker[ui]'; "
+            "--once prints a table without it"
+        ) from None
+    root = logging.getLogger()
+    kept = list(root.handlers)
+    for handler in kept:  # a line of the log would be written into the picture
+        if type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
+    root.addHandler(LogToEvents(live))
+    live.start()
+    try:
+        TopApp(live, view, query, refresh).run()
+    finally:
+        live.stop()
+        root.handlers[:] = kept
