@@ -38,7 +38,8 @@ def _columns(values: Sequence[int | None], width: int) -> list[int | None]:
     found: list[int | None] = []
     count = len(values)
     for column in range(width):
-        begin, end = column * count // width, max((column + 1) * count // width, 1)
-        part = [v for v in values[min(begin, end - 1) : end] if v is not None]
+        begin = column * count // width
+        end = max((column + 1) * count // width, begin + 1)
+        part = [v for v in values[begin:end] if v is not None]
         found.append(max(part, default=None))
     return found

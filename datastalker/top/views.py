@@ -103,7 +103,7 @@ def cell_text(column: Column, value: Any, now: int) -> str:
     if column.kind == "number":
         return f"{value:,.0f}"
     if column.kind == "rate":
-        return f"{value:,.1f}" if 0 < value < 100 else f"{value:,.0f}"
+        return f"{value:,.1f}" if 0.05 <= value < 100 else f"{value:,.0f}"
     if column.kind == "ago":
         return ago(max(0, now - value)) if value else ""
     if column.kind == "time":
