@@ -141,6 +141,8 @@ def _print(live: Live, view: View, query: Query, seconds: float | None, limit: i
     with live.look() as (air, stages):
         rows = select(view, query, air, stages)
         now = air.now
+    if live.error is not None and not rows:
+        return
     shown = rows[:limit] if limit else rows
     cells = [
         [
@@ -172,7 +174,10 @@ def _show(live: Live, view: View, query: Query, refresh: float) -> None:
     root.addHandler(LogToEvents(live))
     live.start()
     try:
-        TopApp(live, view, query, refresh).run()
+        app = TopApp(live, view, query, refresh)
+        app.run()
     finally:
         live.stop()
         root.handlers[:] = kept
+    if app.return_code:  # it has said why
+        sys.exit(app.return_code)

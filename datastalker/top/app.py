@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.screen import ModalScreen
@@ -47,7 +48,8 @@ class Help(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         yield Static(HELP, markup=False)
 
-    def on_key(self) -> None:
+    def on_key(self, event: events.Key) -> None:
+        event.stop()
         self.dismiss()
 
     def on_click(self) -> None:
@@ -62,8 +64,7 @@ class TopApp(App[None]):
     Screen { layout: vertical; }
     #head, #foot { height: 1; }
     TableView { height: 1fr; }
-    #filter { display: none; height: 1; border: none; padding: 0; }
-    #filter.asked { display: block; }
+    Input { height: 1; border: none; padding: 0; }
     """
     BINDINGS = [  # noqa: RUF012
         *(Binding(str(n), f"show({n - 1})", show=False) for n in range(1, len(VIEWS) + 1)),
@@ -72,15 +73,17 @@ class TopApp(App[None]):
         Binding("less_than_sign", "sort(-1)", "sort", key_display="<"),
         Binding("greater_than_sign", "sort(1)", "sort", key_display=">"),
         Binding("r", "reverse", "reverse"),
-        Binding("slash", "ask", "filter", key_display="/"),
+        Binding("slash", "ask", "filter", key_display="/", priority=True),
         Binding("f,space", "freeze", "freeze"),
         Binding("question_mark", "help", "help", key_display="?"),
         Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "quit", show=False, priority=True),
         Binding("escape", "all", show=False),
     ]
 
     def __init__(self, live: Live, view: View, query: Query, refresh: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(ansi_color=True)  # the terminal's own colours, and few bytes over ssh
+        self.theme = "ansi-dark"
         self.animation_level = "none"
         self.live, self.view, self.every = live, view, refresh
         self.queries = {each.name: Query(each.sort, each.reverse) for each in VIEWS}
@@ -88,12 +91,14 @@ class TopApp(App[None]):
         self.typed = ""
         self.head, self.foot = Static(id="head", markup=False), Static(id="foot", markup=False)
         self.table = TableView(view, query)
+        self.asked = Input(placeholder="text, or signal_dbm: {gte: -60}", compact=True)
+        self.asked.display = False
         self.said = ""
 
     def compose(self) -> ComposeResult:
         yield self.head
         yield self.table
-        yield Input(id="filter", placeholder="text, or signal_dbm: {gte: -60}", compact=True)
+        yield self.asked
         yield self.foot
         yield Footer(show_command_palette=False, compact=True)
 
@@ -106,7 +111,9 @@ class TopApp(App[None]):
         self.draw()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """On another screen than the tables only what makes sense there."""
+        """On another screen than the tables only what makes sense there. A slash can be typed."""
+        if action == "ask" and self.focused is self.asked:
+            return False
         return len(self.screen_stack) < 2 or action in ("quit", "freeze", "pop_screen")
 
     @property
@@ -124,11 +131,11 @@ class TopApp(App[None]):
             forgotten = air.devices.forgotten + air.networks.forgotten
         self.table.show(self.view, self.query_now, rows, now)
         self.head.update(self._tabs())
-        parts = [clock_time(now) + " UTC" if now else "nothing heard yet", f"{rate:,.0f} frames/s"]
+        parts = [f"filter: {one_line(self.typed)}"] if self.typed else []
+        parts += [clock_time(now) + " UTC" if now else "nothing heard yet", f"{rate:,.0f} frames/s"]
         parts += [f"{count:,} frames", f"{len(rows):,} {self.view.name}"]
         parts += [f"{forgotten:,} forgotten"] if forgotten else []
         parts += [f"{odd:,} unreadable"] if odd else []
-        parts += [f"filter: {one_line(self.typed)}"] if self.typed else []
         if self.live.error is not None:
             parts = [f"ended: {one_line(str(self.live.error))}"]
         elif self.live.ended:
@@ -175,12 +182,12 @@ class TopApp(App[None]):
         self.push_screen(Help())
 
     def action_ask(self) -> None:
-        asked = self.query_one("#filter", Input)
-        asked.add_class("asked")
-        asked.focus()
+        """At once: what is typed next must not be taken for commands."""
+        self.asked.display = True
+        self.screen.set_focus(self.asked)
 
     def action_all(self) -> None:
-        self.query_one("#filter", Input).value = ""
+        self.asked.value = ""
         self._answered()
         self._filter("")
 
@@ -191,20 +198,18 @@ class TopApp(App[None]):
         self._answered()
 
     def _answered(self) -> None:
-        self.query_one("#filter", Input).remove_class("asked")
-        self.table.focus()
+        self.asked.display = False
+        self.screen.set_focus(self.table)
 
     def _filter(self, typed: str) -> None:
-        """A condition that is none yet changes nothing, and is said."""
-        self.said = ""
+        """A condition that is none yet is said, and all rows are shown."""
+        self.said, self.typed, matches = "", typed.strip(), None
         try:
             matches = compile_filter(typed)
         except InputError as error:
             self.said = str(error)
-        else:
-            self.typed = typed.strip()
-            for query in self.queries.values():
-                query.matches = matches
+        for query in self.queries.values():
+            query.matches = matches
         self.draw()
 
     def on_table_view_opened(self, event: TableView.Opened) -> None:

@@ -37,7 +37,8 @@ class DevicePage(Screen[None]):
     def __init__(self, live: Live, address: str) -> None:
         super().__init__()
         self.live, self.address = live, address
-        self.span: int | None = None
+        self.span: int | None = None  # seconds; None: as far back as it is known
+        self.shown = SECONDS
         self.body = Static(markup=False)
 
     def compose(self) -> ComposeResult:
@@ -52,16 +53,16 @@ class DevicePage(Screen[None]):
 
     def action_span(self) -> None:
         """Show more of the past, and after the most the least again."""
-        now = self.span or SECONDS
-        self.span = next((span for span in _SPANS if span > now), _SPANS[0])
+        self.span = next((span for span in _SPANS if span > self.shown), _SPANS[0])
         self.draw()
 
     def draw(self) -> None:
         """With what is known now."""
         with self.live.look() as (air, _):
-            lines = list(
-                page(air, self.address, self.size.width or 80, self.size.height, self.span)
-            )
+            device = air.devices.get(self.address)
+            self.shown = self.span or (SECONDS if device is None else _span(air, device))
+            width, height = self.size
+            lines = list(page(air, self.address, width or 80, height, self.shown))
         text = Text("\n".join(lines), no_wrap=False)
         if lines:
             text.stylize("bold", 0, len(lines[0]))
@@ -69,7 +70,7 @@ class DevicePage(Screen[None]):
         self.body.update(Text.assemble(text, frozen))
 
 
-def page(air: Air, address: str, width: int, height: int, span: int | None) -> Iterator[str]:
+def page(air: Air, address: str, width: int, height: int, span: int) -> Iterator[str]:
     """Its lines, without a control character in them."""
     device = air.devices.get(address)
     if device is None:
@@ -77,12 +78,11 @@ def page(air: Air, address: str, width: int, height: int, span: int | None) -> I
         return
     yield f"{one_line(device.address)}  {one_line(vendor(device, device.address))}"
     yield from _about(air, device)
-    span = span or _span(air.now - device.pace.first)
-    second = device.pace.last // 1_000_000 if air.now <= 0 else air.now // 1_000_000
     yield ""
     if not device.sensors:
         yield "signal: no sensor says how strong it is"
         return
+    second = air.now // 1_000_000
     rows = max(2, min(8, (height - 10) // len(device.sensors) - 1))
     scale = 8
     glyphs = HALVES if os.environ.get("TERM") == "linux" else EIGHTHS
@@ -97,7 +97,8 @@ def page(air: Air, address: str, width: int, height: int, span: int | None) -> I
     yield f"{'':{scale - 2}}the last {ago(span * 1_000_000)}, now at the right"
 
 
-def _span(known: int) -> int:
+def _span(air: Air, device: Device) -> int:
+    known = air.now - device.pace.first
     return next((span for span in _SPANS if span * 1_000_000 >= known), SECONDS)
 
 

@@ -52,8 +52,8 @@ class EmbeddedFeed:
         self._take = take
         try:
             self._pipeline.run(self._after_batch)
-        finally:
-            self._say()
+        finally:  # the source is closed: it has nothing to say any more
+            take(Update(now=self._now(), totals=totals(self._pipeline, self._stages)))
 
     def stop(self, reason: str) -> None:
         self._pipeline.stop(reason)

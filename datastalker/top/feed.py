@@ -48,7 +48,7 @@ class Live:
 
     def __init__(self, feed: Feed) -> None:
         self.feed = feed
-        self.error: Exception | None = None
+        self.error: DataStalkerError | None = None
         self.ended = False
         self._air, self._stages = Air(), Stages()
         self._lock = threading.RLock()
@@ -98,9 +98,9 @@ class Live:
             self.feed.run(self._take)
         except DataStalkerError as error:
             self.error = error
-        except Exception as error:  # shown when the screen is ours again
-            logging.getLogger("datastalker.top").exception("the feed failed")
-            self.error = error
+        except Exception as error:
+            logging.getLogger("datastalker.top").exception("what feeds the view failed")
+            self.error = DataStalkerError(f"{self.feed.title}: {type(error).__name__}: {error}")
         self.ended = True
 
     def _take(self, update: Update) -> None:

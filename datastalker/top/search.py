@@ -15,12 +15,14 @@ Matches = Callable[[Message, str], bool]
 def compile_filter(typed: str) -> Matches | None:
     """`signal_dbm: {gte: -60}` (a mapping: of the columns' names) or text that a cell contains.
 
-    None for nothing typed. Raises InputError for a condition that is none.
+    None for nothing typed. Raises InputError for a condition that is none, or not whole yet.
     """
     typed = typed.strip()
     if not typed:
         return None
     if (condition := _mapping(typed)) is None:
+        if ": " in typed or typed[0] == "{":
+            raise InputError(f"filter: '{typed}' is no condition, such as signal_dbm: {{gte: -60}}")
         wanted = typed.casefold()
         return lambda row, text: wanted in text.casefold()
     wrong: list[str] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -42,11 +42,16 @@ class Stages:
     """The last few readings. `at` is in seconds, by any clock that only goes forward."""
 
     def __init__(self) -> None:
-        self._readings: deque[tuple[float, dict[str, Totals]]] = deque()
+        self._readings: deque[tuple[float, dict[tuple[str, int], Totals]]] = deque()
 
     def take(self, totals: Sequence[Totals], at: float) -> None:
         """A reading of all stages, in their order."""
-        self._readings.append((at, {each.name: each for each in totals}))
+        seen: Counter[str] = Counter()  # a pipeline may have a stage twice
+        reading: dict[tuple[str, int], Totals] = {}
+        for each in totals:
+            seen[each.name] += 1
+            reading[each.name, seen[each.name]] = each
+        self._readings.append((at, reading))
         while len(self._readings) > 2 and self._readings[1][0] <= at - _OVER:
             self._readings.popleft()
 
@@ -56,7 +61,7 @@ class Stages:
             return []
         at, latest = self._readings[-1]
         then, earlier = self._readings[0]
-        return [_rates(totals, earlier.get(name), at - then) for name, totals in latest.items()]
+        return [_rates(totals, earlier.get(key), at - then) for key, totals in latest.items()]
 
 
 def _rates(now: Totals, then: Totals | None, seconds: float) -> Rates:

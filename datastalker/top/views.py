@@ -221,11 +221,11 @@ def shares(sensor: Sensor) -> str:
 
 
 def _stages(air: Air, stages: Stages) -> Iterator[Row]:
-    for rates in stages.rates():
-        yield _stage(rates)
+    for number, rates in enumerate(stages.rates()):
+        yield _stage(number, rates)
 
 
-def _stage(rates: Rates) -> Row:
+def _stage(number: int, rates: Rates) -> Row:
     totals = rates.totals
     cells = (
         totals.name,
@@ -241,7 +241,7 @@ def _stage(rates: Rates) -> Row:
         totals.errors,
         ", ".join(f"{name} {count:,.0f}" for name, count in totals.counters.items() if count),
     )
-    return Row(totals.name, cells)
+    return Row((number, totals.name), cells)
 
 
 def _events(air: Air, stages: Stages) -> Iterator[Row]:

@@ -21,6 +21,7 @@ import pytest
 
 from datastalker.simulator.scene import Options
 from datastalker.simulator.write import write_scene
+from tests.live.conftest import make_sniffer  # noqa: F401 - frames byte by byte
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60
@@ -68,7 +69,8 @@ class Terminal:
         """Until it is seen."""
         end = time.monotonic() + SECONDS
         while not any(text in line for line in self.seen):
-            assert time.monotonic() < end and self.process.poll() is None, (text, self.seen)
+            assert time.monotonic() < end, (text, self.seen)
+            assert self.process.poll() is None, (text, self.seen)
             time.sleep(0.05)
         return self.seen
 

@@ -40,15 +40,15 @@ def air(captures: Path) -> Air:
     return air
 
 
-def test_every_device_has_the_frames_that_each_sensor_heard_of_it(
-    air: Air, captures: Path
-) -> None:
+def test_every_device_has_the_frames_that_each_sensor_heard_of_it(air: Air, captures: Path) -> None:
     truth: Counter[tuple[str, str]] = Counter()
     for sent in read_transmissions(captures):
         if sent.ta and not int(sent.ta[:2], 16) & 1:
             truth.update((sent.ta, name.removesuffix(".pcap")) for name in sent.heard)
 
-    said = {(d.address, name): heard.frames for d in air.devices for name, heard in d.sensors.items()}
+    said = {
+        (d.address, name): heard.frames for d in air.devices for name, heard in d.sensors.items()
+    }
 
     assert said == dict(truth)
 
@@ -69,7 +69,8 @@ def test_clients_are_on_the_network_that_the_truth_puts_them_on(air: Air, captur
 
     said = {d.address: names[d.bssid] for d in air.devices if d.bssid and not d.access_point}
 
-    assert said and said == {address: on[address] for address in said}
+    assert said
+    assert said == {address: on[address] for address in said}
 
 
 def test_sensors_have_all_frames_of_their_files(air: Air, captures: Path) -> None:

@@ -32,7 +32,10 @@ def shown(view: View, query: Query, *messages: Message) -> list[list[str]]:
     air = Air()
     air.take(messages)
     return [
-        [cell_text(column, cell, air.now) for column, cell in zip(view.columns, row.cells)]
+        [
+            cell_text(column, cell, air.now)
+            for column, cell in zip(view.columns, row.cells, strict=True)
+        ]
         for row in select(view, query, air, Stages())
     ]
 
@@ -108,7 +111,14 @@ def test_a_sensor_has_what_it_said_of_itself() -> None:
         frame(0, sensor="porch", channel=6),
         frame(0, sensor="porch", channel=1),
         frame(0, sensor="porch", channel=6),
-        Message(type="sensor", key="porch", timestamp=START, state="running", clock_offset_ms=-12.4, **status),  # noqa: E501
+        Message(
+            type="sensor",
+            key="porch",
+            timestamp=START,
+            state="running",
+            clock_offset_ms=-12.4,
+            **status,
+        ),
     )[0]
 
     assert row[0] == "porch"
