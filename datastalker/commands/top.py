@@ -129,8 +129,9 @@ def _query(view: View, sort: str | None, typed: str | None) -> Query:
 
 def _is_terminal() -> bool:
     """Something on which a picture can be drawn anew."""
-    both = sys.stdin.isatty() and sys.stdout.isatty()
-    return both and os.environ.get("TERM", "dumb") not in ("dumb", "")
+    # The picture is written to standard error, keys come from standard input.
+    all_three = all(each.isatty() for each in (sys.stdin, sys.stdout, sys.stderr))
+    return all_three and os.environ.get("TERM", "dumb") not in ("dumb", "")
 
 
 def _print(live: Live, view: View, query: Query, seconds: float | None, limit: int) -> None:
