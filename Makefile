@@ -4,6 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-kafka test lint check format bench fuzz reference clean
 .PHONY: stack stack-stop stack-status bench-kafka bench-agent docs docs-serve screenshots kibana
+.PHONY: bench-top
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -57,6 +58,9 @@ bench-kafka: .venv/.ready-dev ## Measure agent, worker and sink over a real Kafk
 
 bench-agent: .venv/.ready-dev ## Measure a live agent beside tshark, dumpcap, airodump-ng, scapy (root)
 	@$(BIN)/python -m bench.agent_live $(BENCH)
+
+bench-top: .venv/.ready-dev ## Measure stalk top on a live interface (root)
+	@$(BIN)/python -m bench.top_live
 
 fuzz: .venv/.ready-dev ## A million mutated frames, then ten minutes coverage-guided
 	@infra/fuzz.sh

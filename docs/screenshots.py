@@ -137,9 +137,13 @@ def text_of(svg: str) -> list[str]:
 
 
 def main() -> None:
+    from docs import screenshots_top
     from infra.local import Stack
 
     IMAGES.mkdir(exist_ok=True)
+    for name, picture in screenshots_top.take(FORMAT).items():
+        (IMAGES / f"{name}.svg").write_text(picture, encoding="utf-8")
+        print(f"wrote docs/images/{name}.svg")
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder), quick=True)
         try:

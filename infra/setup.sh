@@ -32,7 +32,7 @@ if [ "$what" = dev ] && { ! command -v sqlite3 || ! command -v mlr; } >/dev/null
 fi
 
 if [ "$what" = dev ]; then
-  echo "setup: installs DataStalker and its development tools into .venv (click, PyYAML, confluent-kafka, pyroute2, fastavro, faust-streaming, elasticsearch; pytest, hypothesis, ruff, mypy, import-linter, jsonschema, prometheus-client; sphinx, myst-parser, furo, rich)"
+  echo "setup: installs DataStalker and its development tools into .venv (click, PyYAML, confluent-kafka, pyroute2, fastavro, faust-streaming, elasticsearch; pytest, hypothesis, ruff, mypy, import-linter, jsonschema, prometheus-client, pyte, textual; sphinx, myst-parser, furo, rich)"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' || fail "pip could not install; is the network there?"
   touch .venv/.ready .venv/.ready-dev
 else

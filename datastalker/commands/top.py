@@ -11,9 +11,10 @@ import click
 import yaml
 
 from datastalker import config as configuration
+from datastalker import extras
 from datastalker.commands import running
 from datastalker.commands.tables import table
-from datastalker.errors import DataStalkerError, InputError
+from datastalker.errors import InputError
 from datastalker.options import suggest
 from datastalker.top.embedded import EmbeddedFeed
 from datastalker.top.feed import Feed, Live, LogToEvents
@@ -67,7 +68,7 @@ def top_command(
     Examples:
       sudo stalk top -i wlan0mon
       stalk top --read capture.pcap --speed 10
-      stalk top --read capture.pcap --once --view devices --filter 'signal_dbm: {gte: -60}'
+      stalk top --read capture.pcap --once --view devices --filter 'ta_randomized: true'
     """
     once = once or not _is_terminal()
     view = next(view for view in VIEWS if view.name == name)
@@ -160,13 +161,8 @@ def _print(live: Live, view: View, query: Query, seconds: float | None, limit: i
 
 
 def _show(live: Live, view: View, query: Query, refresh: float) -> None:
-    try:
+    with extras.needs("the screen of stalk top", "ui"):
         from datastalker.top.app import TopApp
-    except ModuleNotFoundError as error:
-        raise DataStalkerError(
-            f"{error.name} is not installed, which draws the screen: pip install 'datastalker[ui]'; "
-            "--once prints a table without it"
-        ) from None
     root = logging.getLogger()
     kept = list(root.handlers)
     for handler in kept:  # a line of the log would be written into the picture

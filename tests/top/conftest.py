@@ -41,9 +41,12 @@ class Terminal:
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        self._lock = threading.Lock()  # pyte has none
         self._ours, theirs = pty.openpty()
         self.resize(columns, lines)
         environment = {**os.environ, "TERM": "xterm-256color", **env}
+        for name in ("COLUMNS", "LINES"):  # xdist sets them, and they go before what is so
+            environment.pop(name, None)
         self.process = subprocess.Popen(
             command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, env=environment,
             start_new_session=True,
@@ -56,14 +59,15 @@ class Terminal:
         try:
             while data := os.read(self._ours, 65_536):
                 self.raw += data
-                # A colour query of a terminal's that pyte doesn't know, and would show.
-                self._stream.feed(data.replace(b"\x1b[>", b"\x1b[").replace(b"\x1b[?", b"\x1b[?"))
+                with self._lock:
+                    self._stream.feed(data)
         except OSError:
             pass
 
     @property
     def seen(self) -> list[str]:
-        return [line.rstrip() for line in self.screen.display]
+        with self._lock:
+            return [line.rstrip() for line in self.screen.display]
 
     def wait(self, text: str) -> list[str]:
         """Until it is seen."""
@@ -78,7 +82,8 @@ class Terminal:
         os.write(self._ours, keys.encode())
 
     def resize(self, columns: int, lines: int) -> None:
-        self.screen.resize(lines, columns)
+        with self._lock:
+            self.screen.resize(lines, columns)
         fcntl.ioctl(self._ours, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         if hasattr(self, "process"):
             self.process.send_signal(signal.SIGWINCH)

@@ -16,6 +16,8 @@ from datastalker.top.app import TopApp
 from datastalker.top.feed import Live, Update
 from datastalker.top.stages import Totals
 from datastalker.top.views import VIEWS, Query
+from docs import screenshots_top
+from docs.screenshots import FORMAT, IMAGES, text_of
 
 PHONE, AP, OTHER = "3c:a9:f4:00:00:02", "50:c7:bf:00:00:01", "50:c7:bf:00:00:09"
 HOSTILE = "\x1b]0;owned\x07[red]café[/] 漢字"
@@ -267,3 +269,10 @@ def test_a_feed_that_failed_says_so_where_it_is_seen() -> None:
             assert drawn(pilot)[-2] == "ended: mon0: not in monitor mode"
 
     asyncio.run(main())
+
+
+def test_the_pictures_in_the_docs_show_what_the_screen_shows_now() -> None:
+    taken = screenshots_top.take(FORMAT)
+
+    drawn = {name: text_of((IMAGES / f"{name}.svg").read_text("utf-8")) for name in taken}
+    assert {name: text_of(svg) for name, svg in taken.items()} == drawn, "run `make screenshots`"

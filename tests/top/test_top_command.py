@@ -171,7 +171,7 @@ def test_the_log_does_not_run_into_the_picture(tmp_path: Path, terminal: Start) 
         + bytes.fromhex("00000000000000000e0000000e000000")
         + bytes(14)
     )
-    seen = terminal("--read", f"{tmp_path}/ether.pcap", "--view", "events", columns=200)
+    seen = terminal("--read", f"{tmp_path}/ether.pcap", "--view", "events", columns=300)
     lines = seen.wait("ether.pcap holds")
 
     row = next(line for line in lines if "ether.pcap holds" in line)
