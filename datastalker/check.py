@@ -187,9 +187,9 @@ class Checker:
         cls = self._find(name, here)
         checked = self._options(cls, options, here, name)
         position = self.document.where(here)
-        self.config.steps.append(
-            Step(name, label, cls, checked, when, path, position, condition=condition)
-        )
+        step = Step(name, label, cls, checked, when, path, position)
+        step.condition, step.given = condition, tuple(options)
+        self.config.steps.append(step)
 
     def _when(
         self, item: dict[str, Any], options: dict[str, Any], path: Path, here: Path

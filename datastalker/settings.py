@@ -108,6 +108,8 @@ class Step:
     """For a cut: topic by message type."""
     condition: Any = None
     """`when`, as it was written."""
+    given: tuple[str, ...] = ()
+    """Names of the options that were written."""
 
 
 @dataclass

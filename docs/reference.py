@@ -14,6 +14,7 @@ from typing import Any
 from datastalker import config as configuration
 from datastalker.cases import CASE, EXPECT
 from datastalker.catalog import BUILTIN
+from datastalker.commands.drawing import model, svg
 from datastalker.commands.stages import everything, role, summary
 from datastalker.config import NESTED, SETTINGS
 from datastalker.message import FIELDS
@@ -178,6 +179,11 @@ def _yaml(value: Any) -> str:
     return str(value)
 
 
+def picture() -> str:
+    """The drawing of the home alarm."""
+    return svg.draw(model.graph(configuration.load(str(ROOT / "examples/home_alarm.yaml"))))
+
+
 def units() -> dict[str, str]:
     """The units of infra/systemd, for an installation in /opt/datastalker."""
     text = (ROOT / "infra/systemd/config.yaml").read_text(encoding="utf-8")
@@ -196,6 +202,7 @@ def generated() -> dict[Path, str]:
         "docs/commands.md": commands(),
         "docs/wire.md": wire(),
         "config.template.yml": template(),
+        "docs/images/graph.svg": picture(),
         **units(),
     }
     return {ROOT / name: text for name, text in texts.items()} | files()

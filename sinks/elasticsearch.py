@@ -65,8 +65,8 @@ class Elasticsearch(Sink):
         "boolean, geo, or a mapping in Elasticsearch's format",
     )
     username: str | None = option(None, "user name, if the servers want one")
-    password: str | None = option(None, "password: ${NAME} or ${file:PATH}")
-    api_key: str | None = option(None, "API key, instead of both")
+    password: str | None = option(None, "password: ${NAME} or ${file:PATH}", secret=True)
+    api_key: str | None = option(None, "API key, instead of both", secret=True)
     ca: str | None = option(None, "file with the certificates of who signs the servers', for https")
     verify_certificates: bool = option(True, "false: trust any certificate, for a try only")
     setup: bool = option(True, "make the index templates at the start, if they are not there")

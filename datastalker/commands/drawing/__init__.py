@@ -1,0 +1,1 @@
+"""Draws pipelines: as text, as Mermaid, as SVG, from one model."""
