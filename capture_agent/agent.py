@@ -223,9 +223,21 @@ class Agent:
             message[f"events_dropped_{reason}"] = count
         if self.pipeline.now:
             message["last_frame"] = self.pipeline.now
-        message.update(self._source.status())
+        message.update(self._source_status(message["timestamp"]))
         self.told = message
         return message
+
+    def _source_status(self, now: int) -> Message:
+        """What the source says of itself, as those stages pass it on that hide things: an interface
+        may be named by its own address."""
+        said = Message(self._source.status(), type=SENSOR, timestamp=now)
+        for entry in self.pipeline.entries:
+            if isinstance(entry.component, Stage) and entry.component.hides:
+                handled = entry.component.handle(said)
+                said = handled if isinstance(handled, Message) else Message()
+        for key in ("type", "timestamp"):
+            said.pop(key, None)
+        return said
 
     def _say_clock(self, status: Message) -> None:
         """How far the clock is off; beyond a threshold it is an alert, once until it is right."""

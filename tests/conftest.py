@@ -72,8 +72,9 @@ def make_radio() -> Iterator[Callable[..., Radio]]:
     """Makes monitor interfaces, gone at the end: `make_radio()`, `make_radio(radio.BARE)`. As root."""
     radios: list[Radio] = []
 
-    def make(*arguments: int) -> Radio:
-        radios.append(Radio(f"ds{os.getpid() % 10**6}m{next(_NUMBER)}", *arguments))
+    def make(*arguments: int, name: str = "") -> Radio:
+        name = name or f"ds{os.getpid() % 10**6}m{next(_NUMBER)}"
+        radios.append(Radio(name, *arguments))
         return radios[-1]
 
     yield make
