@@ -29,6 +29,7 @@ _NAMES = [view.name for view in VIEWS]
 @click.option("-i", "--interface", multiple=True, help="Hear live on this interface.")
 @click.option("-c", "--config", help="Run this file's source and stages; nothing is stored.")
 @click.option("--read", "capture", metavar="FILE", help="Show a capture file as if it were live.")
+@click.option("--url", help="Look at a process that runs, by its page: http://localhost:PORT.")
 @click.option(
     "--speed", help="With --read: times its own pace, or max.  [default: 1; max with --once]"
 )
@@ -50,6 +51,7 @@ def top_command(
     interface: tuple[str, ...],
     config: str | None,
     capture: str | None,
+    url: str | None,
     speed: str | None,
     name: str,
     sort: str | None,
@@ -68,13 +70,14 @@ def top_command(
     Examples:
       sudo stalk top -i wlan0mon
       stalk top --read capture.pcap --speed 10
+      stalk top --url http://localhost:6060
       stalk top --read capture.pcap --once --view devices --filter 'ta_randomized: true'
     """
     once = once or not _is_terminal()
     view = next(view for view in VIEWS if view.name == name)
     query = _query(view, sort, typed)
-    if sum(map(bool, (interface, config, capture))) != 1:
-        raise click.UsageError("name one of: -i INTERFACE, -c FILE, --read FILE")
+    if sum(map(bool, (interface, config, capture, url))) != 1:
+        raise click.UsageError("name one of: -i INTERFACE, -c FILE, --read FILE, --url URL")
     if capture == "-" and not once:
         raise InputError("--read -: keys come from standard input here; add --once, or name a file")
     if capture:
@@ -82,6 +85,10 @@ def top_command(
         feed = _feed({"pcap": {"path": capture, "speed": _speed(speed)}}, capture)
     elif speed:
         raise click.UsageError("--speed goes with --read; a configuration has it in its source")
+    elif url:
+        from datastalker.top.process import ProcessFeed  # urllib brings OpenSSL
+
+        feed = ProcessFeed(url)
     elif interface:
         feed = _feed({"wifi_sniffer": {"interface": list(interface)}}, ", ".join(interface))
     else:

@@ -73,5 +73,5 @@ def _rates(now: Totals, then: Totals | None, seconds: float) -> Rates:
         return max(0.0, more / seconds)  # a process that was started anew counts from 0
 
     messages = grown("received") or grown("sent")
-    each = grown("seconds") / messages * 1e6 if messages else None
+    each = grown("seconds") / messages * 1e6 if messages and now.seconds else None
     return Rates(now, grown("received"), grown("sent"), grown("dropped"), grown("errors"), each)

@@ -90,7 +90,7 @@ def test_behind_pseudonymise_no_address_is_shown(captures: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "name one of: -i INTERFACE, -c FILE, --read FILE"),
+        ((), "name one of: -i INTERFACE, -c FILE, --read FILE, --url URL"),
         (("--read", "x", "-i", "y"), "name one of"),
         (("--read", "nowhere.pcap"), "nowhere.pcap"),
         (("--read", "x", "--sort", "signal"), "there are network, bssid, ch"),
