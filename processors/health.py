@@ -17,13 +17,21 @@ GRACE_SECONDS = 5.0
 """For how long a worker in trouble is unready before it exits: time to see it, or to recover."""
 
 
-def watch(status: Status, end: Callable[[str], None]) -> None:
-    """Call `end` with the reason once the worker has been in trouble for long enough."""
+def watch(status: Status, end: Callable[[str], None], session_seconds: float) -> None:
+    """Call `end` with the reason once the worker has been in trouble for long enough.
+
+    Or at once, where the process itself stood still for `session_seconds` (SIGSTOP, a machine that
+    was paused): by now its partitions are another's.
+    """
 
     def look() -> None:
         since: float | None = None
+        looked = time.monotonic()
         while True:
             time.sleep(min(1.0, status.stall_seconds / 5))
+            before, looked = looked, time.monotonic()
+            if looked - before > session_seconds:
+                end(f"the process stood still for {looked - before:.0f} s, longer than its session")
             trouble = status.trouble()
             if not trouble:
                 since = None

@@ -117,7 +117,8 @@ class WorkerApp(faust.App):
         except DataStalkerError as error:
             _refuse(error, at_once=True)
         spare_the_collector()
-        health.watch(self.status, health.die)
+        session = self.config.workers["session_timeout_seconds"]
+        health.watch(self.status, health.die, session)
         self.add_future(self._keep_time())  # a task of the app would start when state is read
         await super().on_first_start()
 

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -363,6 +364,50 @@ def test_workers_killed_at_random_lose_nothing_and_double_nothing(
     assert (rows - expected, expected - rows) == (Counter(), Counter())
 
 
+SLOW = """
+import time
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('slow')
+class Slow(Stage):
+    def handle(self, message):
+        time.sleep(0.001)
+        return message
+"""
+
+
+def test_a_worker_that_was_taken_for_dead_harms_nothing_when_it_goes_on(
+    rigs: Callable[[], Rig], sample: Path
+) -> None:
+    both = [rigs(), rigs()]
+    for rig in both:
+        (rig.path / "slow.py").write_text(SLOW)
+        rig.write([*STAGES, "slow"], 2, capture=sample, plugins=["slow.py"]).apply()
+    rig, calm = both
+    batches = rig.batches(read_sample(rig), size=8)
+    stopped, heir = rig.worker(), rig.worker()
+    for worker in (stopped, heir):
+        worker.wait_ready()
+        wait_for(lambda w=worker: "} 1\n" in w.get("/metrics")[1], "one each")  # type: ignore[misc]
+    for one in both:
+        one.publish(batches)
+    calm.worker()
+    wait_for(lambda: rig.offsets() > 100, "some handled")
+
+    both_mine = ": partitions 0, 1"
+    before = heir.log.count(both_mine)
+    stopped.process.send_signal(signal.SIGSTOP)
+    wait_for(lambda: heir.log.count(both_mine) > before, f"all given to one\n{heir.log}")
+    stopped.process.send_signal(signal.SIGCONT)
+
+    assert stopped.process.wait(30) == 1
+    assert "the process stood still for" in stopped.log
+    for one in both:
+        wait_for(lambda o=one: o.offsets() == len(batches), "all handled")  # type: ignore[misc]
+    assert rig.state() == calm.state()
+    assert Counter(lines(rig.rows())) == Counter(lines(calm.rows()))
+
+
 CUSTOM = """
 from datastalker.pipeline import Pipeline, Stage
 
@@ -444,6 +489,36 @@ def test_what_the_broker_finds_too_large_is_set_aside_and_stops_nothing(rig: Rig
     assert [one["who"] for one in said] == ["topic", "topic"]
     assert f"to {rig.out} is larger than the broker takes" in said[0]["reason"]
     assert f"to {rig.events} is larger than the broker takes" in said[1]["reason"]
+
+
+BULKY = """
+import random, zlib
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('bulky')
+class Bulky(Stage):
+    def handle(self, message):
+        if 'bulk' not in self.state:
+            self.state['bulk'] = random.Random(1).randbytes(2_500_000)
+        message['crc'] = zlib.crc32(self.state['bulk'])
+        return message
+"""
+
+
+def test_state_that_is_larger_than_the_brokers_limit_is_stored_and_found_again(rig: Rig) -> None:
+    (rig.path / "bulky.py").write_text(BULKY)
+    rig.write(["bulky"], plugins=["bulky.py"]).apply()
+    frames = [frame(n, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(2)]
+    batches = rig.batches(frames, size=1)
+    for at, batch in enumerate(batches):
+        rig.publish([batch])
+        worker = rig.worker()
+        wait_for(lambda n=at: rig.offsets() == n + 1, f"handled\n{worker.log}")  # type: ignore[misc]
+        worker.end(signal.SIGKILL)
+
+    crc = zlib.crc32(random.Random(1).randbytes(2_500_000))
+    assert [row["crc"] for row in rig.rows()] == [crc, crc]
+    assert max(len(value) for table in rig.blocks().values() for value in table.values()) < 2**20
 
 
 COUNTING = """
