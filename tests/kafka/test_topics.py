@@ -404,6 +404,32 @@ def test_a_topic_that_a_worker_would_read_and_write_is_a_mistake() -> None:
     assert "topic 'a' stands higher up already: messages would go round for ever" in problems[0]
 
 
+def _with_status_in(topic: str) -> configuration.Config:
+    text = (
+        "name: home\npipeline: [pcap: {path: '-'}, topic: a, oui: {fields: [ta]}, "
+        f"topic: {{frame: b, sensor: {topic}}}, csv: {{directory: o}}]"
+    )
+    return configuration.parse(text, "c.yaml")
+
+
+def test_a_cut_that_names_the_sensors_topic_gives_sinks_the_agents_status() -> None:
+    config = _with_status_in("home.sensors")
+
+    assert config.problems == []
+    named = {plan.name: plan for plan in segments.topic_plans(config)}
+    assert named["home.sensors"] == segments.sensors_topic(config)
+    assert named["home.sensors"].settings == {"message.timestamp.type": "LogAppendTime"}
+    assert segments.segments(config)[-1].source["sensor"].name == "home.sensors"
+
+
+def test_a_topic_for_status_that_no_agent_writes_to_is_a_mistake() -> None:
+    (problem,) = _with_status_in("wifi.sensors").problems
+
+    said = "nobody writes messages of type 'sensor' to 'wifi.sensors': agents write their status to"
+    assert said in str(problem)
+    assert "write {sensor: home.sensors}" in str(problem)
+
+
 def test_without_the_package_it_says_what_to_install(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
