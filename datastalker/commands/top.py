@@ -28,6 +28,7 @@ _NAMES = [view.name for view in VIEWS]
 @click.command("top")
 @click.option("-i", "--interface", multiple=True, help="Hear live on this interface.")
 @click.option("-c", "--config", help="Run this file's source and stages; nothing is stored.")
+@click.option("--topics", is_flag=True, help="With -c: what comes to its topics, from now on.")
 @click.option("--read", "capture", metavar="FILE", help="Show a capture file as if it were live.")
 @click.option("--url", help="Look at a process that runs, by its page: http://localhost:PORT.")
 @click.option(
@@ -50,6 +51,7 @@ _NAMES = [view.name for view in VIEWS]
 def top_command(
     interface: tuple[str, ...],
     config: str | None,
+    topics: bool,
     capture: str | None,
     url: str | None,
     speed: str | None,
@@ -78,6 +80,8 @@ def top_command(
     query = _query(view, sort, typed)
     if sum(map(bool, (interface, config, capture, url))) != 1:
         raise click.UsageError("name one of: -i INTERFACE, -c FILE, --read FILE, --url URL")
+    if topics and not config:
+        raise click.UsageError("--topics goes with -c FILE")
     if capture == "-" and not once:
         raise InputError("--read -: keys come from standard input here; add --once, or name a file")
     if capture:
@@ -93,7 +97,8 @@ def top_command(
         feed = _feed({"wifi_sniffer": {"interface": list(interface)}}, ", ".join(interface))
     else:
         assert config is not None
-        feed = EmbeddedFeed(running.load(config), config)
+        checked = running.load(config)
+        feed = _of_topics(checked) if topics else EmbeddedFeed(checked, config)
     live = Live(feed)
     if once:
         to_the_end = capture is not None and seconds is None
@@ -111,6 +116,12 @@ def _feed(source: dict[str, Any], title: str) -> Feed:
         raise InputError("; ".join(problem.text for problem in config.errors))
     logging.basicConfig(level="INFO", format="%(levelname)s %(name)s: %(message)s")
     return EmbeddedFeed(config, title)
+
+
+def _of_topics(config: configuration.Config) -> Feed:
+    with extras.needs("top --topics", "agent"):
+        from datastalker.top.topics import TopicsFeed
+    return TopicsFeed(config)
 
 
 def _speed(text: str) -> float | str:
