@@ -166,7 +166,7 @@ def _print(live: Live, view: View, query: Query, seconds: float | None, limit: i
     shown = rows[:limit] if limit else rows
     cells = [
         [
-            value if column.kind == "number" else cell_text(column, value, now)
+            _whole(value) if column.kind == "number" else cell_text(column, value, now)
             for column, value in zip(view.columns, row.cells, strict=True)
         ]
         for row in shown
@@ -176,6 +176,10 @@ def _print(live: Live, view: View, query: Query, seconds: float | None, limit: i
     click.echo(f"{len(rows):,} {one}{more}")
     whole = [c.title for c in view.columns if c.key in ("bssid", "ta")]
     click.echo(table([c.title for c in view.columns], cells, whole=whole))
+
+
+def _whole(value: Any) -> Any:
+    return round(value) if isinstance(value, float) else value
 
 
 def _show(live: Live, view: View, query: Query, refresh: float) -> None:

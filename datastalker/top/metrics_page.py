@@ -42,7 +42,8 @@ def totals(samples: Samples) -> list[Totals]:
             stage = found.setdefault((segment, labels["stage"]), {})
             stage[_COUNTED[name.removeprefix(_STAGE)]] = value
         elif name.startswith(_SINK):
-            _sink(found.setdefault((segment, labels["sink"]), {}), name.removeprefix(_SINK), value)
+            own = found.setdefault((labels["sink"], labels["sink"]), {})  # a segment of its own
+            _sink(own, name.removeprefix(_SINK), value)
     rows = []
     for (segment, name), counted in found.items():
         if set(counted) == {"counters"}:

@@ -23,7 +23,7 @@ from datastalker.top.feed import Update
 from datastalker.top.stages import Totals
 
 _SECONDS, _SILENT_SECONDS = 5.0, 15.0
-_AT_ONCE = 200
+_AT_ONCE = 65_536  # bytes
 _NEAR_SECONDS = 600
 _HIDING = "pseudonymise"
 _EVENTS = json.dumps({"type": {"not": "frame"}})
@@ -143,9 +143,8 @@ class ProcessFeed:
 
 
 def _gathered(answer: Any) -> Iterator[list[Any]]:
-    """Lines as they come, those that are there already together. Raises ValueError for no JSON."""
-    while line := answer.readline():
-        found = [json.loads(line)]
-        while len(found) < _AT_ONCE and b"\n" in answer.peek()[:65536]:
-            found.append(json.loads(answer.readline()))
-        yield found
+    """Lines as they come, those of a piece together. Raises ValueError for no JSON."""
+    rest = b""
+    while piece := answer.read1(_AT_ONCE):
+        *lines, rest = (rest + piece).split(b"\n")
+        yield [json.loads(line) for line in lines if line]

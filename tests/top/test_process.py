@@ -72,19 +72,22 @@ def said(live: Live) -> list[str]:
 
 def test_its_networks_come_by_a_tap_and_its_stages_by_its_counters(run: Run) -> None:
     port = free_port()
-    run(port)
+    process = run(port)
     live = Live(ProcessFeed(f"localhost:{port}"))
     live.start()
     until(lambda: look(live, lambda air, stages: len(air.networks) == 4))
     until(lambda: look(live, lambda air, stages: len(stages.rates()) == 4))
     until(lambda: look(live, lambda air, stages: air.pace.count > 500))
-    time.sleep(1.5)
+    until(lambda: look(live, lambda air, stages: stages.rates()[-1].totals.received > 400))
+    process.terminate()
+    process.wait()
+    until(lambda: "away" in said(live))
     live.stop()
 
     rates = look(live, lambda air, stages: stages.rates())
     assert [each.totals.name for each in rates] == ["pcap", "dedupe", "presence", "(this view)"]
     read, seen = rates[0].totals.sent, look(live, lambda air, stages: air.pace.count)
-    assert 0 < seen <= read
+    assert seen >= rates[-1].totals.sent > 400  # what was counted is a second older
     assert rates[1].totals.received == read
     assert rates[1].totals.state > 0
     assert set(look(live, lambda air, stages: air.sensors)) == {
@@ -159,11 +162,12 @@ def test_what_waits_for_a_worker_and_what_a_sink_stored_are_rows() -> None:
         sample("datastalker_sink_rows_total", 40, sink="csv"),
         sample("datastalker_sink_dead_messages_total", 1, sink="csv"),
         sample("datastalker_sink_skipped_messages_total", 9, sink="csv"),
+        sample("datastalker_lag", 7, segment="csv", topic="wifi.decorated", partition="0"),
     ])  # fmt: skip
 
     assert [(r.name, r.received, r.sent, r.dropped, r.errors, r.lag) for r in rows] == [
         ("dedupe", 90, 60, 0, 0, 9),
-        ("csv", 50, 40, 9, 1, None),
+        ("csv", 50, 40, 9, 1, 7),
     ]
     assert dict(rows[0].counters) == {"late": 3}
 
