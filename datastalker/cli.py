@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "graph": ("graph:graph_command", "Draw a pipeline: stages, topics, who runs what."),
     "doctor": ("doctor:doctor_command", "Look at all that it needs here: cause and remedy."),
     "sink": ("sink:sink_command", "Store what comes over Kafka: one sink as its own process."),
+    "tap": ("tap:tap_command", "Show messages while they pass a stage or come to a topic."),
     "spool": ("spool:spool_command", "See and send what an agent keeps on disk."),
     "dlq": ("dlq:dlq_command", "See and settle dead letters: what nobody could handle."),
     "elasticsearch": (
@@ -108,6 +109,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
         "capture": {"config": config},
         "install-service": {"path": config},
         "sink": {"path": config},
+        "tap": {"path": config},
         "elasticsearch": {"setup": {"path": config}},
         "dlq": {name: {"path": config} for name in ("ls", "show", "retry", "drop")},
         "spool": {name: {"path": config} for name in ("check", "show", "drain")},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from datastalker.message import FIELDS, Message
@@ -37,5 +38,30 @@ def as_text(message: Message) -> str:
     for key in keys:
         value = message[key]
         if value is not None:
-            parts.append(f"{key}={one_line(repr(value) if isinstance(value, str) else str(value))}")
+            parts.append(_said(str(key), value))
     return " ".join(parts)
+
+
+_FIRST = ("event", "key", "text", "ta", "ra", "ssid", "signal_dbm", "channel", "seq", "sensor")
+_ELSEWHERE = {"type", "timestamp", "kind"}
+
+
+def as_line(message: Message) -> str:
+    """As a line for people who watch: when, what, then what one looks for first."""
+    parts = [_time(message.get("timestamp")), one_line(str(message.get("kind") or message.type))]
+    keys = [key for key in _FIRST if key in message]
+    keys += [key for key in message if key not in _FIRST and key not in _ELSEWHERE]
+    return " ".join(
+        [*parts, *(_said(key, message[key]) for key in keys if message[key] is not None)]
+    )
+
+
+def _time(microseconds: Any) -> str:
+    try:
+        return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%H:%M:%S.%f}"[:-3]
+    except (TypeError, ValueError, OverflowError, OSError):
+        return "??:??:??.???"
+
+
+def _said(key: str, value: Any) -> str:
+    return one_line(f"{key}={value!r}" if isinstance(value, str) else f"{key}={value}")

@@ -22,6 +22,7 @@ from datastalker.options import Option, flat, options_of
 from datastalker.service import Service
 from datastalker.topics import TOPIC
 from docs.reference_commands import commands
+from docs.reference_metrics import metrics
 from docs.reference_wire import wire
 from infra.kibana.dashboards import files
 
@@ -201,6 +202,7 @@ def generated() -> dict[Path, str]:
         "docs/reference.md": reference(),
         "docs/commands.md": commands(),
         "docs/wire.md": wire(),
+        "docs/metrics.md": metrics(),
         "config.template.yml": template(),
         "docs/images/graph.svg": picture(),
         **units(),

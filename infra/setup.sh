@@ -31,6 +31,11 @@ if [ "$what" = dev ] && { ! command -v sqlite3 || ! command -v mlr; } >/dev/null
     echo "setup: could not install them; tests that need them will be skipped" >&2
 fi
 
+if [ "$what" = dev ] && ! command -v promtool >/dev/null && [ ! -x .venv/bin/promtool ] && command -v apt-get >/dev/null; then
+  echo "setup: takes promtool out of the Debian package prometheus, into .venv/bin (for tests of the alert rules)"
+  infra/prometheus/promtool.sh >/dev/null 2>&1 || echo "setup: could not get it; its tests try again, and are skipped without" >&2
+fi
+
 if [ "$what" = dev ]; then
   echo "setup: installs DataStalker and its development tools into .venv (click, PyYAML, confluent-kafka, pyroute2, fastavro, faust-streaming, elasticsearch; pytest, hypothesis, ruff, mypy, import-linter, jsonschema, prometheus-client, pyte, textual; sphinx, myst-parser, furo, rich)"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' || fail "pip could not install; is the network there?"

@@ -22,6 +22,7 @@ _NAMED = {
     "elasticsearch/already_indexed": "already_indexed_messages_total",
     "csv/rows": "rows_total",
 }
+_ALWAYS = [name for name in _NAMED if name.startswith("sink/")]
 
 
 def page_of(runner: SinkRunner, pipeline: str) -> Page:
@@ -41,6 +42,8 @@ def samples(runner: SinkRunner) -> Iterator[Sample]:
     """All that is counted, read where it is counted."""
     counted = runner.stats.get_stats()
     labels = {"sink": runner.label}
+    for name in _ALWAYS:  # from the beginning, or Prometheus would not see the first
+        counted.setdefault(name, 0)
     consumed = counted.pop("sink/consumed", 0) + counted.get("sink/handed_back", 0)
     yield "datastalker_sink_consumed_messages_total", labels, consumed
     for name, value in counted.items():

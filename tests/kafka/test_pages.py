@@ -29,16 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 SAID_BY_FEW = {
     "datastalker_agent_channel_time_ratio",  # it hops
     "datastalker_agent_dropped_events_total",
-    "datastalker_agent_dropped_frames_total",
     "datastalker_source_dropped_messages_total",
     "datastalker_source_kernel_dropped_messages_total",
     "datastalker_sink_already_indexed_messages_total",
-    "datastalker_sink_dead_messages_total",
-    "datastalker_sink_handed_back_messages_total",
     "datastalker_sink_indexed_messages_total",
-    "datastalker_sink_repeated_messages_total",
-    "datastalker_sink_retries_total",
-    "datastalker_sink_skipped_messages_total",
     "datastalker_stage_counter",
 }
 """Not there before there is something to count."""
@@ -138,3 +132,27 @@ def test_an_agent_and_a_sink_serve_what_is_documented(home: dict[str, Any]) -> N
     assert get(home["sinks"]["http_port"], "/readyz") == "running\n"
     assert value("agent", "datastalker_agent_published_frames_total") > 0
     assert abs(value("agent", offset)) < 5
+
+
+def test_messages_are_shown_at_a_stage_in_a_sink_and_in_a_topic(home: dict[str, Any]) -> None:
+    def tap(*words: str) -> list[Any]:
+        command = [sys.executable, "-m", "datastalker", "tap", *words, "-c", "home.yaml"]
+        said = subprocess.run(
+            command, cwd=home["folder"], capture_output=True, text=True, timeout=60
+        )
+        assert said.returncode == 0, said.stderr
+        return [json.loads(line) for line in said.stdout.splitlines()]
+
+    frames = f"{home['name']}.frames"
+    for section in ("agent", "sinks"):
+        port = home[section]["http_port"]
+        wait_for(lambda port=port: get(port, "/readyz"), "they run")
+
+    assert len(tap("beacon_filter", "--limit", "2")) == 2
+    assert {m["type"] for m in tap(frames, "--limit", "3", "--filter", "{type: frame}")} == {
+        "frame"
+    }
+    assert {m["sensor"] for m in tap("csv", "--limit", "3")} == {"sensor-hall"}
+    assert tap(f"{home['name']}.sensors", "--limit", "1")[0]["key"] == "attic"
+    with pytest.raises(json.JSONDecodeError):
+        tap("--list")

@@ -584,6 +584,23 @@ def test_health_and_metrics_are_served(rig: Rig) -> None:
     assert "datastalker_recovery_remaining 0\n" in text
 
 
+def test_messages_are_shown_in_each_partition_of_a_worker(rig: Rig) -> None:
+    rig.write(["dedupe"], partitions=2).apply()
+    worker = rig.worker().wait_ready()
+    encoder = BatchEncoder("porch", "session")
+    address = worker.log.partition("health and metrics on ")[2].split()[0]
+    with urllib.request.urlopen(f"{address}/tap?stage=dedupe&at=in", timeout=60) as tap:
+        tap.readline()
+        time.sleep(0.5)  # it hangs a moment later
+        for number in (0, 1):
+            raw = encoder.encode([frame(id=f"s-{number}")], sequence=number, sent_at=1, now=1)
+            rig.publish([(number, raw)])
+        said = (json.loads(line) for line in tap)
+        shown = (message["id"] for message in said if isinstance(message, dict))
+
+        assert {next(shown), next(shown)} == {"s-0", "s-1"}
+
+
 STUCK = """
 import time
 from datastalker.pipeline import Pipeline, Stage

@@ -1,0 +1,89 @@
+"""The other end of a tap: asks the pages of processes what can be tapped, and reads what comes."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from datastalker.errors import InputError
+from datastalker.message import Message
+from datastalker.tapping import COUNTS
+
+_SECONDS = 5.0
+_SILENT_SECONDS = 15.0  # it says something each second
+
+Counts = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Tapped:
+    """A process whose messages can be looked at. `stages`: by name, where (in, out)."""
+
+    url: str
+    stages: dict[str, list[str]]
+
+
+def ask(url: str) -> Tapped:
+    """What can be tapped there. Raises InputError where nobody answers, or not so."""
+    try:
+        with urllib.request.urlopen(f"{url}/taps", timeout=_SECONDS) as answer:
+            return Tapped(url, json.load(answer))
+    except urllib.error.HTTPError as error:
+        raise _refused(url, error) from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        why = getattr(error, "reason", error)
+        raise InputError(
+            f"{url} does not answer ({getattr(why, 'strerror', None) or why})"
+        ) from None
+
+
+def read(
+    url: str, stage: str, at: str | None, when: Mapping[str, Any]
+) -> Iterator[Message | Counts]:
+    """The messages that pass, and, each second, the counts of the process; for ever.
+
+    `when`: as far as the process may look at it. Raises InputError where it ends or refuses.
+    """
+    query = {"stage": stage, "at": at or "", "filter": json.dumps(for_process(when) or "")}
+    query = {name: text for name, text in query.items() if text not in ("", '""')}
+    try:
+        with urllib.request.urlopen(
+            f"{url}/tap?{urlencode(query)}", timeout=_SILENT_SECONDS
+        ) as answer:
+            for line in answer:
+                said = json.loads(line)
+                if isinstance(said, dict):
+                    yield Message(said)
+                elif said[0] == COUNTS:
+                    yield said[1]
+    except urllib.error.HTTPError as error:
+        raise _refused(url, error) from None
+    except TimeoutError:
+        raise InputError(f"{url} has said nothing for {_SILENT_SECONDS:.0f} s") from None
+    except (OSError, ValueError, http.client.HTTPException):
+        pass
+    raise InputError(f"the process at {url} has ended")
+
+
+def for_process(when: Mapping[str, Any]) -> dict[str, Any]:
+    """A condition without its regular expressions: the process runs none, they are for us."""
+    found = {}
+    for field, wanted in when.items():
+        if isinstance(wanted, Mapping):
+            wanted = {name: value for name, value in wanted.items() if name != "matches"}
+            if not wanted:
+                continue
+        found[field] = wanted
+    return found
+
+
+def _refused(url: str, error: urllib.error.HTTPError) -> InputError:
+    with error:
+        said = error.read(500).decode("utf-8", "replace").strip()
+    return InputError(f"{url}: {said or error.reason}")

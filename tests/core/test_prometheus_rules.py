@@ -1,0 +1,50 @@
+"""The rules for Prometheus: valid, tested by Prometheus's own tool, and of names that are served."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from datastalker.metrics import METRICS
+
+FOLDER = Path(__file__).resolve().parents[2] / "infra" / "prometheus"
+
+
+@pytest.fixture(scope="module")
+def promtool() -> str:
+    got = subprocess.run([FOLDER / "promtool.sh"], capture_output=True, text=True)
+    if got.returncode and "CI" not in os.environ:
+        pytest.skip(f"there is no promtool, and apt has none: {got.stderr.strip()[-200:]}")
+    assert got.returncode == 0, got.stderr
+    return got.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["check", "rules", "rules.yml"], ["check", "config", "prometheus.yml"],
+     ["test", "rules", "rules_test.yml"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_promtool_finds_nothing_wrong(promtool: str, words: list[str]) -> None:
+    said = subprocess.run([promtool, *words], cwd=FOLDER, capture_output=True, text=True)
+
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_rules_and_their_tests_use_names_that_are_served() -> None:
+    for file in ("rules.yml", "rules_test.yml"):
+        named = set(re.findall(r"datastalker_\w+", (FOLDER / file).read_text()))
+
+        assert named <= set(METRICS)
+
+
+def test_each_rule_says_what_to_do() -> None:
+    (group,) = yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"]
+
+    for rule in group["rules"]:
+        assert set(rule["annotations"]) == {"summary", "remedy"}, rule["alert"]

@@ -1,0 +1,185 @@
+"""`stalk tap` and /tap: what passes a place of a running pipeline, which never waits for it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datastalker import page
+from datastalker.page import Page, Server
+from datastalker.pipeline import Pipeline
+from datastalker.shown import as_line
+from datastalker.tapping import MOST_TAPS, QUEUE, Tap, places_of
+from datastalker.testing import build, frame
+
+
+class Running:
+    """A pipeline with its page, into which the test puts frames."""
+
+    def __init__(self) -> None:
+        self.pipeline: Pipeline = build(["beacon_filter", {"oui": {"fields": ["ta"]}}])
+        shown = Page("run", "home", "x", tuple, places=partial(places_of, [self.pipeline]))
+        self.server: Server = page.serve(shown, "127.0.0.1", 0, "agent")
+        self.number = 0
+
+    def feed(self, count: int = 1, **keys: Any) -> None:
+        frames = [frame(self.number + n, ta="02:00:00:00:00:01", **keys) for n in range(count)]
+        self.number += count
+        self.pipeline.feed(frames)
+
+    def tapped(self, attribute: str = "taps_out") -> list[Any]:
+        return [getattr(entry, attribute) for entry in self.pipeline.entries]
+
+    def open(self, **query: str) -> Any:
+        """The stream, once the tap hangs where it should."""
+        url = f"{self.server.url}/tap?{urllib.parse.urlencode(query)}"
+        stream = urllib.request.urlopen(url, timeout=20)
+        stream.readline()
+        until(lambda: any(self.tapped()) or any(self.tapped("taps_in")))
+        return stream
+
+
+def until(condition: Any) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    made = Running()
+    yield made
+    made.server.close()
+
+
+def message(stream: Any) -> Any:
+    while isinstance(said := json.loads(stream.readline()), list):
+        pass
+    return said
+
+
+def test_a_message_is_shown_as_it_is_before_and_behind_a_stage(running: Running) -> None:
+    with running.open(stage="oui", at="in") as before, running.open(stage="oui") as behind:
+        until(lambda: running.tapped()[1] and running.tapped("taps_in")[1])
+        running.feed(kind="DATA")
+
+        assert "ta_randomized" not in message(before)
+        assert message(behind)["ta_randomized"] is True
+
+
+def test_the_pipeline_forgets_who_has_gone(running: Running) -> None:
+    with running.open(stage="source", filter=json.dumps({"kind": "BEACON"})) as stream:
+        running.feed(3, kind="DATA")
+        running.feed(kind="BEACON", ssid="\x1b[31m")
+        assert message(stream)["ssid"] == "\x1b[31m"
+
+    def gone() -> bool:
+        running.feed(kind="BEACON")  # who has gone is noticed when something is sent
+        return not any(running.tapped("taps_in"))
+
+    until(gone)
+
+
+def test_so_many_taps_and_no_more(running: Running) -> None:
+    streams = [running.open(stage="oui") for _ in range(MOST_TAPS)]
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        running.open(stage="oui")
+
+    with refused.value as answer:
+        assert answer.code == 503
+    for stream in streams:
+        stream.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "code", "said"),
+    [
+        ({"stage": "ouj"}, {}, 400, "no stage 'ouj' here, did you mean 'oui'?"),
+        ({"stage": "oui", "at": "on"}, {}, 400, "'oui' has no 'on': at=in or out"),
+        ({"stage": "oui", "filter": "{"}, {}, 400, "filter is no JSON"),
+        ({"stage": "oui", "filter": '{"kind": "BEACN"}'}, {}, 400, "did you mean 'BEACON'?"),
+        ({"stage": "oui", "filter": '{"ssid": {"matches": "x"}}'}, {}, 400, "nobody's expressions"),
+        ({"stage": "oui"}, {"Host": "evil.example"}, 403, "to this machine alone"),
+    ],
+)
+def test_what_can_not_be_looked_at_is_said(
+    running: Running, query: dict[str, str], headers: dict[str, str], code: int, said: str
+) -> None:
+    url = f"{running.server.url}/tap?{urllib.parse.urlencode(query)}"
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10)
+
+    with refused.value as answer:
+        assert answer.code == code
+        assert said in answer.read().decode()
+
+
+def test_who_reads_slowly_loses_messages_and_no_time() -> None:
+    tap = Tap()
+    frames = [frame(n, kind="DATA") for n in range(200)]
+
+    began = time.perf_counter()
+    rounds = 0
+    while time.perf_counter() - began < 0.5:
+        tap.see(frames)
+        rounds += 1
+
+    assert tap.seen + tap.passed_by == rounds * len(frames)
+    assert tap.met == tap.seen
+    assert tap.passed_by > 10 * tap.seen
+    assert tap.take().count("\n") == tap.seen - tap.lost <= QUEUE
+
+
+def test_a_line_for_people_can_not_command_a_terminal() -> None:
+    line = as_line(frame(0, kind="BEACON", ssid="\x1b]0;x\x07\n", ta="02:00:00:00:00:01"))
+
+    assert line.startswith("17:00:00.000 BEACON ta='02:00:00:00:00:01' ssid='\\x1b]0;x\\x07\\n'")
+    assert line.isprintable()
+
+
+def test_the_command_shows_filters_and_counts(running: Running) -> None:
+    words = ["tap", "oui", "--url", running.server.url, "--limit", "2", "--filter"]
+    said = subprocess.Popen(
+        [sys.executable, "-m", "datastalker", *words, "{ssid: {matches: ^h}, kind: BEACON}"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until(lambda: any(running.tapped()))
+
+    def feed() -> None:
+        for ssid in ("home", "other", "house", "hut"):
+            running.feed(kind="BEACON", ssid=ssid, bssid=f"02:00:00:00:00:{len(ssid):02x}")
+            running.feed(kind="DATA")
+
+    threading.Thread(target=feed).start()
+    out, err = said.communicate(timeout=30)
+
+    assert [json.loads(line)["ssid"] for line in out.splitlines()] == ["home", "house"]
+    assert err.splitlines()[-1].endswith("2 shown")
+    assert said.returncode == 0
+
+
+def test_nobody_serves_a_page(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("pipeline: [{pcap: {path: x}}, dedupe]\n")
+
+    said = subprocess.run(
+        [sys.executable, "-m", "datastalker", "tap", "dedupe", "-c", tmp_path / "config.yaml"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert said.returncode == 1
+    assert "give it a page, with http_port under agent:" in said.stderr
