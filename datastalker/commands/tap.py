@@ -86,7 +86,7 @@ def tap_command(
 
     \b
     Example:
-      stalk tap dedupe --filter '{kind: PROBE_REQ, signal_dbm: {gte: -60}}' --limit 20
+      stalk tap dedupe --filter '{kind: PROBE_REQ, retry: false}' --limit 20
     """
     config = None if url else _load(path)
     if listing:
