@@ -43,13 +43,15 @@ class SpoolFull(Exception):  # noqa: N818 - what it is
 class Spool:
     """An open spool: one process has it at a time.
 
-    `counts`: records not delivered, by kind; `frames`: those in them; `bytes`: of all segments.
+    `counts`: records not delivered, by kind; `places`: likewise, by topic and partition; `frames`:
+    those in them; `bytes`: of all segments.
     """
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
         """Raises OutputError where another has it, or it can't be written."""
         self.directory, self.max_bytes = directory, max_bytes
         self.counts: Counter[str] = Counter()
+        self.places: Counter[tuple[str, int]] = Counter()
         self.frames = self.bytes = 0
         self._part = min(_LARGEST, max(1 << 18, max_bytes // _PARTS))
         self._lock = take(directory)
@@ -110,8 +112,7 @@ class Spool:
         last.size += len(data)
         self.bytes += len(data)
         self._unsynced = True
-        self.counts[parcel.kind] += 1
-        self.frames += parcel.frames
+        self._count(parcel, 1)
         if ahead:
             self._ahead.add(position)
         return position
@@ -154,17 +155,22 @@ class Spool:
         if self.batches and not self._given and not self._ahead:
             log.error("%d batches can't be read any more; they are lost", self.batches)
             self.counts.clear()
+            self.places.clear()
             self.frames = 0
             self._release()
 
     def done(self, position: Position, parcel: Parcel) -> None:
         """A record is delivered, or never will be."""
-        self.counts[parcel.kind] -= 1
-        self.frames -= parcel.frames
+        self._count(parcel, -1)
         self._done.add(position)
         while self._given and self._given[0] in self._done:
             self._done.discard(self._given.popleft())
         self._release()
+
+    def _count(self, parcel: Parcel, by: int) -> None:
+        self.counts[parcel.kind] += by
+        self.places[parcel.topic, parcel.partition] += by
+        self.frames += by * parcel.frames
 
     def drop_oldest(self) -> list[tuple[Position, Parcel]]:
         """Remove the oldest segment; gives what was not delivered of it."""
@@ -179,8 +185,7 @@ class Spool:
                 position = Position(segment.number, found.at)
                 if position >= cursor and position not in self._done:
                     lost.append((position, found.parcel))
-                    self.counts[found.parcel.kind] -= 1
-                    self.frames -= found.parcel.frames
+                    self._count(found.parcel, -1)
         self._remove(segment)
         self._moved = True
         self._at = max(self._at, Position(segment.number + 1, START))
@@ -235,8 +240,7 @@ class Spool:
             for found in segment.records(begin):
                 damaged += found.at - at
                 at = found.next
-                self.counts[found.parcel.kind] += 1
-                self.frames += found.parcel.frames
+                self._count(found.parcel, 1)
             damaged += segment.size - at
             if damaged > 0:
                 text = "%s: %d bytes are no whole record (a crash, or a damaged disk); left out"

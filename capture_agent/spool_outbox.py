@@ -2,11 +2,14 @@
 
 A parcel goes to the broker at once, and stays in memory until it is confirmed. What is not after
 `seconds` is written to the spool, though it is still being tried; and while it is, its partition
-counts as stuck: other parcels for it go to the spool alone. With the confirmation fresh parcels go
-to the broker directly again, and beside them the spool is drained, oldest first, in a window that
-grows while confirmations come soon and shrinks when they don't. So memory is flat while the broker
-is away, a crash loses what `seconds` brought at most, and fresh frames never stand behind old ones.
+counts as stuck: other parcels for it go to the spool alone. With the confirmation the spool is
+drained, oldest first, in a window that grows while confirmations come soon and shrinks when they
+don't. So memory is flat while the broker is away, and a crash loses what `seconds` brought at most.
 A parcel may be delivered twice: the same bytes, the same session and sequence.
+
+Fresh parcels go to the broker directly again when their partition has nothing on disk that the
+client was not given (`in_order`): heartbeats too, so time never passes what is still to come, and a
+partition whose leader is away delays no other. Else at once, beside what is drained.
 
 Status messages are not kept: the latest is what counts. Events stay in their order.
 """
@@ -76,6 +79,7 @@ class SpoolOutbox:
         seconds: float,
         *,
         drop_oldest: bool,
+        in_order: bool,
         topics: Container[str],
     ) -> None:
         """`session`: whose parcels are ours; those of others were left by an earlier run.
@@ -93,6 +97,7 @@ class SpoolOutbox:
         self.draining = True
         self._kafka, self._spool, self._session = kafka, spool, session
         self._seconds, self._drop_oldest, self._topics = seconds, drop_oldest, topics
+        self._in_order = in_order
         self._is_open: Callable[[], bool] = lambda: True
         self._closed: Callable[[], BrokerError | None] = lambda: None
         self._ended: Callable[[], None] = lambda: None
@@ -150,6 +155,8 @@ class SpoolOutbox:
         direct = self._is_open() and place not in self._stuck and self._runs[place] < _RUNS
         if direct and parcel.kind == "event" and self._spool.counts["event"]:
             direct = False
+        if direct and self._in_order and self._is_behind(place):
+            direct = False
         if direct and self._send(parcel, None, drained=False):
             return True
         try:
@@ -159,6 +166,14 @@ class SpoolOutbox:
         except OSError:
             return self._send(parcel, None, drained=False)  # memory is what is left
         return True
+
+    def _is_behind(self, place: tuple[str, int]) -> bool:
+        """Whether the disk has something for a partition that the client was not given."""
+        on_disk = self._spool.places[place]
+        if not on_disk:
+            return False
+        given = (f.parcel for f in self._flights.values() if f.position is not None)
+        return on_disk > sum((parcel.topic, parcel.partition) == place for parcel in given)
 
     def serve(self, seconds: float = 0) -> None:
         self._kafka.serve(seconds)

@@ -92,6 +92,7 @@ def spool_outbox(
         session,
         settings["spool_fsync_seconds"],
         drop_oldest=settings["spool_when_full"] == "oldest",
+        in_order=settings["spool_order"] == "oldest_first",
         topics=frozenset(topics),
     )
     if gate is not None:

@@ -47,6 +47,12 @@ class AgentSettings:
     spool_when_full: Literal["oldest", "newest"] = option(
         "oldest", "which batches are dropped then, and counted; of a capture file none: it waits"
     )
+    spool_order: Literal["oldest_first", "fresh_first"] = option(
+        "oldest_first",
+        "when the broker is back. oldest_first: each partition in the order of the air, so fresh "
+        "batches follow what is on disk; fresh_first: they go beside it, and stages that go by time "
+        "take what was on disk for late",
+    )
     spool_fsync_seconds: float = option(
         1,
         "a batch that is not confirmed for so long goes to disk, and what is on disk is synced so "

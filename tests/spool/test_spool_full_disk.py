@@ -28,7 +28,7 @@ kafka = complete(KAFKA, {"bootstrap_servers": "127.0.0.1:1"}, (), lambda path, t
 spool = Spool(folder / "spool", 2 << 20)
 outbox = SpoolOutbox(
     KafkaOutbox(kafka, "c.yaml", "test", 60, 0.3), spool, "me", 0.1,
-    drop_oldest=drop_oldest, topics=("t",),
+    drop_oldest=drop_oldest, in_order=True, topics=("t",),
 )
 outbox.wait_for(lambda: False, lambda: None, lambda: None)
 told, refused = Counter(), 0

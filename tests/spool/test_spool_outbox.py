@@ -61,11 +61,19 @@ class Link:
 
 
 class Rig:
-    def __init__(self, folder: Path, session: str = "me", *, patient: bool = False) -> None:
+    def __init__(
+        self, folder: Path, session: str = "me", *, patient: bool = False, in_order: bool = True
+    ) -> None:
         self.link = Link()
         self.spool = Spool(folder, 2 << 20)
         self.outbox = SpoolOutbox(
-            self.link, self.spool, session, SECONDS, drop_oldest=True, topics=("t",)
+            self.link,
+            self.spool,
+            session,
+            SECONDS,
+            drop_oldest=True,
+            in_order=in_order,
+            topics=("t",),
         )
         self.outbox.patient = patient
         self.told: Counter[str | None] = Counter()
@@ -75,11 +83,14 @@ class Rig:
     def _told(self, parcel: Parcel, reason: str | None) -> None:
         self.told[reason] += parcel.frames
 
-    def offer(self, kind: str = "frames", topic: str = "t", size: int = 100) -> bool:
+    def offer(
+        self, kind: str = "frames", topic: str = "t", size: int = 100, partition: int = 0
+    ) -> bool:
         sequence = self.sequence if kind == "frames" else -1
         frames = 1 if kind == "frames" else 0
         value = b"%d" % self.sequence
-        parcel = Parcel(topic, 0, value.ljust(size), kind, frames, None, self.session, sequence, 1)
+        value = value.ljust(size)
+        parcel = Parcel(topic, partition, value, kind, frames, None, self.session, sequence, 1)
         self.sequence += 1
         return self.outbox.offer(parcel)
 
@@ -179,6 +190,80 @@ def test_a_topic_of_an_earlier_configuration_does_not_stand_in_the_way(tmp_path:
     assert (rig.outbox.earlier_published, rig.outbox.earlier_dropped) == (1, 1)
     assert rig.told == {}
     assert rig.spool.batches == 0
+
+
+def backlog(rig: Rig) -> None:
+    """Parcel 0 is with the client and on disk, 1 to 3 are on disk alone; the link is back."""
+    rig.link.up = False
+    rig.offer()
+    rig.wait()
+    for _ in range(3):
+        rig.offer()
+    rig.outbox.draining = False
+    rig.link.up = True
+    rig.wait()
+    assert [parcel.sequence for parcel in rig.link.delivered] == [0]
+
+
+def drained(rig: Rig) -> list[int]:
+    rig.outbox.draining = True
+    rig.wait(3)
+    assert rig.spool.batches == 0
+    return [parcel.sequence for parcel in rig.link.delivered]
+
+
+def test_fresh_parcels_follow_what_is_on_disk_of_their_partition_and_delay_no_other(
+    rig: Rig,
+) -> None:
+    backlog(rig)
+
+    rig.offer()  # 4
+    rig.offer("heartbeat")
+    rig.offer(partition=1)  # 6
+    rig.outbox.serve()
+    assert [parcel.sequence for parcel in rig.link.delivered] == [0, 6]
+
+    assert drained(rig) == [0, 6, 1, 2, 3, 4, -1]
+    rig.offer()
+    assert rig.spool.batches == 0  # directly again
+
+
+def test_what_an_earlier_run_left_comes_first(tmp_path: Path) -> None:
+    earlier = Rig(tmp_path, "earlier")
+    earlier.link.up = False
+    earlier.offer()
+    earlier.outbox.drop()
+    earlier.outbox.close()
+    rig = Rig(tmp_path)
+
+    rig.offer()
+    rig.wait(3)
+
+    assert [parcel.session for parcel in rig.link.delivered] == ["earlier", "me"]
+
+
+def test_what_the_client_gave_up_is_sent_before_what_is_fresh(rig: Rig) -> None:
+    rig.link.up = False
+    rig.offer()
+    rig.wait()
+    rig.link.fail("msg_timed_out")
+    rig.link.up = True
+    rig.outbox.serve()
+
+    rig.offer()
+    time.sleep(1)
+    rig.wait(3)
+
+    assert [parcel.sequence for parcel in rig.link.delivered] == [0, 1]
+
+
+def test_fresh_first_goes_beside_what_is_on_disk(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, in_order=False)
+    backlog(rig)
+
+    rig.offer()
+
+    assert drained(rig) == [0, 4, 1, 2, 3]
 
 
 def test_events_stay_in_their_order(rig: Rig) -> None:
