@@ -104,11 +104,16 @@ class _Cut(Stage):
 def _bind(component: Any, step: Step, config: Config, stats: Stats) -> Any:
     component.stats = stats
     component.state = State(config.settings["state_max_entries"])
-    labels = {key: _label(value) for key, value in config.settings["labels"].items()}
+    labels = labels_of(config)
     for name, value in (("sensor_name", config.sensor), ("labels", labels)):
         if name not in step.options:
             setattr(component, name, value)
     return component
+
+
+def labels_of(config: Config) -> dict[str, str]:
+    """The labels of this sensor, as its frames carry them."""
+    return {key: _label(value) for key, value in config.settings["labels"].items()}
 
 
 def _label(value: Any) -> str:

@@ -155,10 +155,14 @@ def _read(
     def warn(at: Path, text: str) -> None:
         problems.append(document.problem(at, text, warning=True))
 
-    reader, found = _Reader(config, document, report, warn), []
+    reader = _Reader(config, document, report, warn)
+    found: list[Case] = []
     for index, item in enumerate(tests):
         if isinstance(item, dict):
-            found.append(reader.case(item, (*root, index)))
+            case = reader.case(item, (*root, index))
+            if case.name and case.name in [other.name for other in found]:
+                report((*root, index, "name"), "another test is called so already")
+            found.append(case)
         else:
             report((*root, index), "a test is a mapping: name, steps")
     return found

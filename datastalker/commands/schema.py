@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from datastalker.cases import CAPTURE, CASE, CRASHES, EXPECT, HEX
 from datastalker.commands.stages import everything, summary
 from datastalker.config import CUT, SETTINGS
-from datastalker.options import option_schema, options_of
+from datastalker.options import Option, option_schema, options_of
 from datastalker.stage import Component
 
 _WHEN = {
@@ -62,12 +63,50 @@ def schema(plugins: tuple[str, ...] = ()) -> dict[str, Any]:
         "items": {"anyOf": entries},
         "description": "From top to bottom: a source, stages, sinks.",
     }
+    properties["tests"] = {**properties["tests"], "items": _case()}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "DataStalker configuration",
         "type": "object",
         "properties": properties,
         "required": ["pipeline"],
+        "additionalProperties": False,
+    }
+
+
+def _case() -> dict[str, Any]:
+    """One of `tests:`."""
+    message = {"type": "object", "description": "A message, by its keys."}
+    messages = {"anyOf": [message, {"type": "array", "items": message}]}
+    duration = {"type": ["string", "number"], "examples": ["61s", "250ms", "1h30m"]}
+    capture = {"anyOf": [{"type": "string"}, _options(CAPTURE)]}
+    text = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    expect = {"anyOf": [messages["anyOf"][1], {"const": "nothing"}, _options(EXPECT)]}
+    step = {
+        "type": "object",
+        "properties": {
+            "given": messages,
+            "hex": {"anyOf": [*text["anyOf"], _options(HEX)]},
+            "capture": capture,
+            "advance": duration,
+            "crash": {"enum": [None, *CRASHES]},
+            "expect": expect,
+            "times": {"type": "integer", "minimum": 1},
+            "every": duration,
+        },
+        "additionalProperties": False,
+        "minProperties": 1,
+    }
+    case = _options(CASE)
+    case["properties"]["steps"]["items"] = {"anyOf": [{"const": "crash"}, step]}
+    return case
+
+
+def _options(options: dict[str, Option]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {name: option_schema(opt) for name, opt in options.items()},
+        "required": [name for name, opt in options.items() if opt.required],
         "additionalProperties": False,
     }
 

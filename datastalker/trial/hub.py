@@ -21,7 +21,7 @@ from datastalker.message import Message
 from datastalker.pipeline import Pipeline
 from datastalker.settings import Step
 from datastalker.topics import FRAME
-from datastalker.trial.route import Recorder, route
+from datastalker.trial.route import END_LABEL, Recorder, route
 from datastalker.wire import SingleObject, decode_batch, decode_event
 from processors.outputs import Head, Output, Outputs
 from processors.partition import Partition, Record
@@ -45,8 +45,8 @@ class _Last:
 
 
 class Hub:
-    """What a test feeds. `heard`: by place, what came; `dead`: dead letters; `failed`: what an
-    agent lost."""
+    """What a test feeds. `heard`: by place, what came; `dead`: what was lost by an exception: dead
+    letters, and what an agent's stages lost."""
 
     def __init__(self, config: Config, case: Case) -> None:
         """Raises ConfigError where a stage can't be built."""
@@ -54,7 +54,6 @@ class Hub:
         self.framing = SingleObject()
         self.heard: dict[Place, list[Message]] = defaultdict(list)
         self.dead: list[dict[str, Any]] = []
-        self.failed: list[str] = []
         self.stopped: dict[int, str] = {}
         self._tables: dict[tuple[int, int], dict[bytes, bytes]] = defaultdict(dict)
         self._partitions: dict[tuple[int, int], Partition] = {}
@@ -209,15 +208,18 @@ class Hub:
             if isinstance(entry.component, Recorder):
                 label, kept = entry.component.label, entry.component.kept
                 recorded[label] = len(kept)
-                self.heard["sink", label] += kept[again[label] if again else 0 :]
+                place = END if label == END_LABEL else ("sink", label)
+                self.heard[place] += kept[again[label] if again else 0 :]
                 entry.component.kept = []
         return recorded
 
     def _agent_failed(self, who: str, error: Exception, messages: list[Message]) -> None:
-        self.failed.append(f"stage '{who}' failed: {type(error).__name__}: {error}")
+        ids = [message["id"] for message in messages if message.get("id") is not None]
+        self.dead.append({"who": who, "reason": f"{type(error).__name__}: {error}", "ids": ids})
 
     def _unwritable(self, message: Message, error: WireError) -> None:
-        self.failed.append(f"a message can't be published: {error}")
+        ids = [message["id"]] if message.get("id") is not None else []
+        self.dead.append({"who": "topic", "reason": str(error), "ids": ids})
 
 
 def _store(table: dict[bytes, bytes], entries: Iterable[tuple[bytes, bytes | None]]) -> None:

@@ -10,6 +10,7 @@ from capture_agent.frame import FrameParser
 from capture_agent.pcap import PcapSource
 from capture_agent.radiotap import HeaderError
 from datastalker import moment
+from datastalker.build import labels_of
 from datastalker.cases import Case
 from datastalker.config import Config
 from datastalker.errors import InputError
@@ -28,7 +29,7 @@ class Inputs:
     def __init__(self, config: Config, case: Case, start: int) -> None:
         self.case, self.start = case, start
         self.sensor: str = config.settings["sensor"] or SENSOR
-        self.labels = {key: str(value) for key, value in config.settings["labels"].items()}
+        self.labels = labels_of(config)
         self.dropped: dict[str, int] = {}
         """Frames in hex or captures that gave no message, by reason."""
         self._count = 0

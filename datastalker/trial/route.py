@@ -14,6 +14,9 @@ from datastalker.stage import Sink, SourceStage, Stage
 from datastalker.stats import Stats
 from datastalker.topics import FRAME, TopicPlan
 
+END_LABEL = "(end)"
+"""Of the recorder behind the last stage, where there is no topic."""
+
 
 class Recorder(Stage):
     """Stands for a sink, or for `print`: keeps what it was given, and passes it on."""
@@ -34,7 +37,7 @@ class Recorder(Stage):
 
 
 class Every(dict[str, TopicPlan]):
-    """A cut that carries any type: where a test puts messages in, or takes them out."""
+    """A cut that carries any type: where a test puts messages in."""
 
     def __init__(self, name: str, partitions: int = 1, key: str = "ta") -> None:
         self._name, self._partitions = name, partitions
@@ -78,9 +81,9 @@ def route(config: Config, case: Case) -> Route:
             steps = [step for step in steps if step.label in case.stages]
         if case.from_ is not None:
             steps = _behind(steps, case.from_)
-        given, out = Every("given"), Every("out")
-        name = config.settings["name"]
-        worker = Segment(1, name, _quiet(steps), given, out)
+        given, name = Every("given"), config.settings["name"]
+        end = Step("recorder", END_LABEL, Recorder, {"label": END_LABEL}, None, ())
+        worker = Segment(1, name, [*_quiet(steps), end], given)
         return Route(Segment(0, name, [], target=given), [worker])
     first, last = cut[0], cut[-1]
     agent = Segment(0, first.name, _quiet(s for s in first.steps if not _is_source(s)))

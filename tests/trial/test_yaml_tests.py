@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 
 from datastalker import config as configuration
 from datastalker import moment
 from datastalker.catalog import PLUGIN
 from datastalker.cli import main
+from datastalker.commands.schema import schema
 from datastalker.stage import REGISTRY
 from datastalker.trial.run import run
+from datastalker.yamlfile import Document
 
 ROOT = Path(__file__).resolve().parents[2]
 BEACON = "80000000ffffffffffff02000000000102000000000110000000000000000000640001000003616263"
@@ -355,7 +358,7 @@ WRONG = """\
     - expect: {stages: {dedup: {sent: 1}}}
     - advance: 1s
       times: 2
-- {name: x, steps: [], from: csv}
+- {name: it, steps: [], from: csv}
 """
 
 
@@ -382,8 +385,9 @@ def test_mistakes_are_shown_with_line_and_remedy_and_keep_nothing_from_running(
         "12:57: unknown comparison 'mtches', did you mean 'matches'?",
         "13:25: there is no stage 'dedup' here, did you mean 'dedupe'?",
         "14:7: 'times' and 'every' go with given and hex, not with advance",
-        "16:13: there is no step; a step is one of: given, hex, capture, advance, crash, expect",
-        "16:24: 'csv' is a sink: begin at a stage or a topic",
+        "16:4: another test is called so already",
+        "16:14: there is no step; a step is one of: given, hex, capture, advance, crash, expect",
+        "16:25: 'csv' is a sink: begin at a stage or a topic",
     ]
     configuration.build(config)
 
@@ -417,6 +421,39 @@ def test_the_examples_pass_their_tests(path: Path) -> None:
     assert config.test_problems == []
     results = [run(config, case) for case in config.cases]
     assert [result.failure for result in results if result.failure is not None] == []
+
+
+def test_editors_know_what_a_test_may_hold() -> None:
+    known = {**schema(), "required": []}
+    for name in ("home", "home_alarm", "demo"):
+        document = Document((ROOT / f"examples/{name}.yaml").read_text(encoding="utf-8"), name)
+        jsonschema.validate({"tests": document.value["tests"]}, known)
+
+    for wrong in ({"gven": {}}, {"expect": {"ordr": "any"}}, {"crash": "later"}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"tests": [{"name": "x", "steps": [wrong]}]}, known)
+
+
+def test_what_an_agent_loses_is_told_of_too(stalk_test: Run) -> None:
+    pipeline = CUT.replace("  - topic: t.in\n", "  - counting\n  - topic: t.in\n", 1)
+    steps = """
+- given: [{ta: "02:00:00:00:00:01", seq: 7}, {ta: "02:00:00:00:00:02", seq: 1, at: {a: 1}}]
+- expect: {type: frame, messages: []%s}
+"""
+    letters = ", dead_letters: [{who: counting, ids: [test-1]}, {who: topic, ids: [test-2]}]"
+    assert stalk_test(pipeline, steps % letters)[0] == 0
+    assert "step 1, given: counting lost a message" in stalk_test(pipeline, steps % "")[1]
+
+
+def test_a_wrong_clock_moves_no_time(stalk_test: Run) -> None:
+    steps = """
+- given: {ta: "02:00:00:00:00:01", seq: 1}
+- given: {ta: "02:00:00:00:00:02", seq: 2, timestamp: now+1h, clock_wrong: true}
+- expect: {type: presence, messages: [{event: NEW, timestamp: now}]}
+"""
+    code, out, _ = stalk_test(CUT, steps)
+
+    assert code == 0, out
 
 
 def test_every_example_with_stages_carries_tests() -> None:
