@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from datastalker.expected import TIMES, is_matcher
@@ -15,6 +15,7 @@ Line = tuple[str, str]
 """(style, text): wanted, got, or plain."""
 
 _MOST = 10  # messages that a report shows
+_WIDEST = 160
 
 
 def messages(
@@ -75,7 +76,7 @@ def _count(number: int) -> str:
 
 def _closest(wanted: Mapping[str, Any], got: Any, clock: Clock, exact: bool) -> list[Line]:
     """The message that is most like it, and the keys in which it differs."""
-    lines: list[Line] = [("plain", f"  closest   {show(got, clock)}")]
+    lines: list[Line] = [("plain", f"  closest   {show(got, clock, wanted)}")]
     for key in match.differences(wanted, got, clock, exact=exact):
         if key in wanted:
             lines.append(("wanted", f"    - {one_line(key)}: {value(wanted[key], clock, key)}"))
@@ -87,13 +88,13 @@ def _closest(wanted: Mapping[str, Any], got: Any, clock: Clock, exact: bool) -> 
 _FIRST = ("type", "kind", "event", "timestamp")
 
 
-def show(message: Mapping[str, Any], clock: Clock) -> str:
-    """A message in one line, what tells most first."""
-    keys = [key for key in _FIRST if key in message]
+def show(message: Mapping[str, Any], clock: Clock, first: Iterable[str] = ()) -> str:
+    """A message in one line, cut where it is long; what tells most comes first, then keys `first`."""
+    keys = [key for key in dict.fromkeys([*_FIRST, *first]) if key in message]
     keys += [key for key in message if key not in keys]
     shown = [f"{one_line(str(key))}: {value(message[key], clock, key)}" for key in keys]
     text = "{" + ", ".join(shown) + "}"
-    return text if len(text) <= 400 else text[:397] + "..."
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
 
 
 def value(of: Any, clock: Clock, key: str = "") -> str:

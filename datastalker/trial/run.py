@@ -29,7 +29,7 @@ class Failure:
     title: str
     lines: list[Line] = field(default_factory=list)
     crash: str | None = None
-    """At which of its moments the crash was, where it was tried at both."""
+    """At which of its moments the crash was, where the other made a difference."""
 
 
 @dataclass
@@ -49,21 +49,30 @@ def run(config: Config, case: Case) -> Result:
     crashes = {moment for step in case.steps if step.action == "crash" for moment in step.value}
     result = Result(case)
     moments: list[str | None] = [each for each in CRASHES if each in crashes]
+    failures: list[Failure | None] = []
     for crash in moments or [None]:
-        with _captured() as result.log:
-            trial = _Trial(config, case, crash)
-            try:
-                result.failure = trial.run()
-            except ConfigError:
-                raise
-            except DataStalkerError as error:
-                result.failure = Failure(trial.step, str(error))
-        result.steps = trial.told
-        if result.failure is not None:
-            result.failure.crash = crash if len(crashes) > 1 else None
-            break
+        failures.append(_run_once(config, result, crash))
+    found = [failure for failure in failures if failure is not None]
+    result.failure = found[0] if found else None
+    if found and (len(found) < len(failures) or found[0].lines != found[-1].lines):
+        found[0].crash = moments[failures.index(found[0])]
     result.seconds = perf_counter() - began
     return result
+
+
+def _run_once(config: Config, result: Result, crash: str | None) -> Failure | None:
+    with _captured() as log:
+        trial = _Trial(config, result.case, crash)
+        try:
+            failure = trial.run()
+        except ConfigError:
+            raise
+        except DataStalkerError as error:
+            failure = Failure(trial.step, str(error))
+    if result.failure is None:
+        result.log, result.steps = log, trial.told
+        result.failure = failure
+    return failure
 
 
 class _Trial:
