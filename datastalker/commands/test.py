@@ -96,7 +96,12 @@ def _told(result: Result, failure: Failure) -> list[tuple[str, str]]:
         where += f"step {step.number}, {step.action}: "
     lines = [("plain", where + one_line(failure.title)), *failure.lines]
     if failure.crash == "in_flight":
-        lines.append(("plain", "with the crash between sending and storing the last message"))
+        lines.append(
+            (
+                "plain",
+                "with the crash after the last step's messages were sent, before they were stored",
+            )
+        )
     elif failure.crash == "idle":
-        lines.append(("plain", "with the crash after the last message was stored"))
+        lines.append(("plain", "with the crash after all was stored"))
     return lines

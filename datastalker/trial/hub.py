@@ -35,13 +35,15 @@ _COUNTS = ("received", "sent", "dropped", "errors", "skipped")
 
 @dataclass(slots=True)
 class _Last:
-    """What a partition did last: how to put it back to the moment before its block was stored."""
+    """What a partition did since an agent spoke last: how to put it back to before that.
 
-    record: Record
-    before: dict[bytes, bytes | None]
+    `records`: each with how much of it recorders got, by label; "": a dead letter.
+    """
+
     totals: Counter[tuple[str, str]]
     counters: dict[str, Any]
-    recorded: Counter[str] = field(default_factory=Counter)
+    before: dict[bytes, bytes | None] = field(default_factory=dict)
+    records: list[tuple[Record, Counter[str]]] = field(default_factory=list)
 
 
 class Hub:
@@ -75,6 +77,7 @@ class Hub:
         """An agent hears messages, publishes them, and tells every partition what time it is."""
         if 0 in self.stopped:
             return
+        self._last.clear()
         out = self._agent.feed(messages) if messages else []
         out += self._agent.tick(now)
         self._collect(self._agent)
@@ -89,8 +92,8 @@ class Hub:
     def crash(self, *, in_flight: bool) -> None:
         """Kill every process. What a worker stored comes back, what an agent kept does not.
 
-        `in_flight`: the last message of each partition was processed and what came of it was sent,
-        but its state was not stored yet. It is done again; who reads drops what it has already.
+        `in_flight`: what an agent published last was processed and what came of it was sent, but
+        the state behind it was not stored yet. It is done again; who reads drops what it has.
         """
         self._crashes += 1
         self._keep_counts(self._agent)
@@ -109,7 +112,8 @@ class Hub:
         self.stopped.clear()
         self._start_agent()
         for index, last in again:
-            self._process(index, last.record, last.recorded)
+            for record, recorded in last.records:
+                self._process(index, record, recorded)
         self._work()
 
     def counters(self) -> dict[str, float]:
@@ -184,14 +188,15 @@ class Hub:
                 lambda: list(table.items()),
                 self._crashes,
             )
-        counted = _counted(partition.pipeline), _named(partition.pipeline)
+        if place not in self._last:
+            self._last[place] = _Last(_counted(partition.pipeline), _named(partition.pipeline))
+        last = self._last[place]
         done = partition.process(record)
         recorded = self._collect(partition.pipeline, again)
-        if done.block is not None:
-            table = self._tables[place]
-            before = {key: table.get(key) for key, _ in done.block}
-            self._last[place] = _Last(record, before, *counted, recorded)
-            _store(table, done.block)
+        last.records.append((record, recorded))
+        for key, value in done.block or ():
+            last.before.setdefault(key, self._tables[place].get(key))
+            _store(self._tables[place], [(key, value)])
         for output in done.outputs:
             self._publish(index + 1, output)
         if done.dead is not None and not again[""]:
