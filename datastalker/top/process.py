@@ -9,24 +9,21 @@ import http.client
 import json
 import threading
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from typing import Any
-from urllib.parse import urlencode
+from collections.abc import Callable, Mapping
 
 from datastalker.errors import InputError
 from datastalker.message import Message
-from datastalker.tapping import COUNTS, SOURCE
+from datastalker.tapped import ask, read
+from datastalker.tapping import SOURCE
 from datastalker.top import metrics_page
 from datastalker.top.feed import Update
 from datastalker.top.stages import Totals
 
-_SECONDS, _SILENT_SECONDS = 5.0, 15.0
-_AT_ONCE = 65_536  # bytes
+_SECONDS = 5.0
 _NEAR_SECONDS = 600
 _HIDING = "pseudonymise"
-_EVENTS = json.dumps({"type": {"not": "frame"}})
+_EVENTS = {"type": {"not": "frame"}}
 
 
 class ProcessFeed:
@@ -36,12 +33,12 @@ class ProcessFeed:
         self.title = self._url = url.rstrip("/") if "://" in url else f"http://{url}".rstrip("/")
         self._over = threading.Event()
         self._take: Callable[[Update], None] = lambda update: None
-        self._counts: dict[str, float] = {}
+        self._counts: Mapping[str, int] = {}
         self._live = False
 
     def open(self) -> None:
         """Raises InputError where nobody answers as a page of ours does."""
-        self._ask("/metrics?format=json")
+        self._samples()
 
     def run(self, take: Callable[[Update], None]) -> None:
         self._take = take
@@ -50,7 +47,7 @@ class ProcessFeed:
         away = False
         while not self._over.wait(1.0):
             try:
-                samples = self._ask("/metrics?format=json")
+                samples = self._samples()
             except InputError as error:
                 if not away:
                     self._say("away", str(error))
@@ -82,49 +79,36 @@ class ProcessFeed:
 
     def _tap(self, what: str) -> None:
         """Read a tap until it is over; a process that ended may come again."""
-        said = ""
+        told = ""
         while not self._over.is_set():
             try:
-                query = self._place(what)
-                if query is not None:
-                    said = ""
-                    self._read(query, what == "frames")
+                stages = list(ask(self._url).stages)
+                if stages:
+                    told = ""
+                    self._read(stages, what == "frames")
             except InputError as error:
-                if str(error) != said:
+                if str(error) != told:
                     self._say("no messages", str(error))
-                said = str(error)
-            except (OSError, ValueError, http.client.HTTPException):
-                pass  # it has ended; that it is away is said by who asks for its counters
+                told = str(error)
             self._over.wait(2.0)
 
-    def _place(self, what: str) -> dict[str, str] | None:
-        """Where to look: at what comes in, behind what hides; events at the end."""
-        stages = self._ask("/taps")
-        if not stages:
-            return None
-        first = _HIDING if _HIDING in stages else next((s for s in stages if s == SOURCE), None)
-        last = list(stages)[-1]
-        if what == "frames":
-            return {"stage": first or last}
-        return {"stage": last, "filter": _EVENTS}
+    def _read(self, stages: list[str], frames: bool) -> None:
+        """Look at what comes in, behind what hides; at events where they come out."""
+        last = stages[-1]
+        first = _HIDING if _HIDING in stages else SOURCE if SOURCE in stages else last
+        for said in read(self._url, first if frames else last, None, {} if frames else _EVENTS):
+            if isinstance(said, Message):
+                self._take(Update([said]))
+            elif frames:
+                self._counts = said
+            if self._over.is_set():
+                return
 
-    def _read(self, query: dict[str, str], counts: bool) -> None:
-        with self._open(f"/tap?{urlencode(query)}", _SILENT_SECONDS) as answer:
-            for found in _gathered(answer):
-                messages = [Message(each) for each in found if isinstance(each, dict)]
-                for each in found:
-                    if counts and isinstance(each, list) and each[:1] == [COUNTS]:
-                        self._counts = each[1]
-                self._take(Update(messages))
-                if self._over.is_set():
-                    return
-
-    def _ask(self, path: str) -> Any:
+    def _samples(self) -> metrics_page.Samples:
         try:
-            with self._open(path, _SECONDS) as answer:
-                return json.load(answer)
-        except InputError:
-            raise
+            with urllib.request.urlopen(f"{self._url}/metrics?format=json", timeout=_SECONDS) as it:
+                found: metrics_page.Samples = json.load(it)
+                return found
         except (OSError, ValueError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             why = getattr(reason, "strerror", None) or reason
@@ -132,19 +116,3 @@ class ProcessFeed:
                 f"{self._url} does not answer as a page of ours ({why}); where it is say http_host "
                 "and http_port, under agent:, workers: or sinks:"
             ) from None
-
-    def _open(self, path: str, seconds: float) -> Any:
-        try:
-            return urllib.request.urlopen(self._url + path, timeout=seconds)
-        except urllib.error.HTTPError as error:
-            with error:
-                said = error.read(500).decode("utf-8", "replace").strip()
-            raise InputError(f"{self._url}: {said or error.reason}") from None
-
-
-def _gathered(answer: Any) -> Iterator[list[Any]]:
-    """Lines as they come, those of a piece together. Raises ValueError for no JSON."""
-    rest = b""
-    while piece := answer.read1(_AT_ONCE):
-        *lines, rest = (rest + piece).split(b"\n")
-        yield [json.loads(line) for line in lines if line]
