@@ -77,6 +77,9 @@ class Agent:
                 "below the stages of the agent (- topic: wifi.frames), or use `stalk run`"
             )
             raise ConfigError([Problem(config.file, 0, 0, text)])
+        if not segment.steps:
+            text = "the pipeline begins with a topic: there is no source for an agent; `stalk run`"
+            raise ConfigError([Problem(config.file, 0, 0, f"{text} reads the topic")])
         import_kafka()
         self._settings = config.agent
         self._name: str = config.settings["name"]

@@ -40,6 +40,11 @@ def _pipeline(config: Config, steps: list[Step]) -> Pipeline:
     entries: list[Entry] = []
     added: list[Field] = []
     for step in steps:
+        if step.topics is not None and step is config.steps[0]:
+            from datastalker.topic_source import TopicSource  # loads what Kafka needs
+
+            source = TopicSource(stats, config=config, step=step)
+            continue
         if step.topics is not None:
             entries.append(Entry(_bind(_Cut(stats, topics=step.topics), step, config, stats)))
             continue

@@ -23,7 +23,7 @@ from datastalker.topics import FRAME, KAFKA, TOPIC, check_kafka
 from datastalker.worker_settings import WORKERS
 from datastalker.yamlfile import Document
 
-_SOURCES = "pcap or wifi_sniffer"
+_SOURCES = "pcap, wifi_sniffer or a topic"
 _OURS = ("datastalker", "capture_agent")
 
 
@@ -270,7 +270,9 @@ class Checker:
                         step.path, f"'{step.name}' is a source and can only be the first entry"
                     )
             elif step.topics is not None:
-                self.report(step.path, f"the first entry must be a source, not a topic: {_SOURCES}")
+                if len(self.config.steps) == 1:
+                    text = "nothing stands below the topic; put stages and sinks there"
+                    self.report(step.path, text)
             elif step.cls is not None and not is_source:
                 self.report(
                     step.path,

@@ -120,8 +120,10 @@ class Pipeline:
                     if batch:
                         if self.source.live:
                             self.mark(batch)
-                        self.feed(batch)
+                        self.feed(batch, now=self.source.now)
                         self.source.commit()
+                    elif self.source.now is not None:
+                        self.tick(self.source.now)
                     if on_batch is not None:
                         on_batch()
                     if self.stop_reason is not None:

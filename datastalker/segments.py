@@ -33,10 +33,17 @@ class Segment:
 
     @property
     def role(self) -> str:
-        """capture, worker or sinks; all: there is no cut."""
+        """capture, worker or sinks; all: there is no cut.
+
+        Where a topic is the first entry: elsewhere, what stands above it is of another file; run,
+        there are stages below the only topic, so one process reads it and runs all.
+        """
         if not self.source:
-            return "capture" if self.target else "all"
-        return "worker" if self.target else "sinks"
+            return ("capture" if self.steps else "elsewhere") if self.target else "all"
+        if self.target:
+            return "worker"
+        stages = any(step.cls is not None and issubclass(step.cls, Stage) for step in self.steps)
+        return "run" if stages else "sinks"
 
     @property
     def frames_in(self) -> TopicPlan | None:
@@ -92,7 +99,7 @@ def segment_topics(config: Config, segment: Segment) -> list[TopicPlan]:
     plans = [*segment.source.values(), *segment.target.values()]
     if segment.role == "capture":
         plans.append(sensors_topic(config))
-    if segment.source:
+    if segment.role in ("worker", "sinks"):
         plans.append(dead_letters_topic(config))
     if segment.role == "worker":
         plans.append(changelog_topic(config, segment))
@@ -146,7 +153,7 @@ def check(config: Config, report: Report) -> None:
             _check_worker(segment, report)
         if segment.role == "capture":
             _check_no_sinks(segment, report)
-        if segment.role == "sinks":
+        if segment.role == "run" and (segment.number > 1 or cuts[0] is not config.steps[0]):
             _check_sinks(segment, report)
 
 

@@ -48,10 +48,12 @@ class Service:
     def __post_init__(self) -> None:
         cut = segments.segments(self.config)
         if self.role == "sink":
-            self.sink = self._sink(cut[-1].steps if len(cut) > 1 else [])
+            self.sink = self._sink(cut[-1].steps if cut[-1].role == "sinks" else [])
         elif len(cut) < 2 or (self.role == "worker" and len(cut) < 3):
             text = "needs a `topic` in the pipeline" if self.role == "agent" else "needs two topics"
             raise self._wrong(f"{self.role}: {text}, and there is no such; `stalk run` needs none")
+        elif self.role == "agent" and not cut[0].steps:
+            raise self._wrong("agent: the pipeline begins with a topic: there is no source")
         self.steps = {"agent": cut[0].steps, "sink": cut[-1].steps}.get(self.role, [])
         source = self.steps[0] if self.role == "agent" else None
         self.source = source

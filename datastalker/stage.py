@@ -161,6 +161,10 @@ class SourceStage(Component):
     """Messages come at a pace of their own, so nobody should wait for many of them to come
     together; False: as fast as they are taken."""
 
+    now: int | None = None
+    """What time it is by the source, microseconds, where it knows more than the messages that it
+    gave (heartbeats); None: the greatest timestamp of those."""
+
     def open(self) -> None:
         """Take what needs rights, and give the rights away; before anything starts a thread.
 

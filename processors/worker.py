@@ -210,6 +210,8 @@ def choose(config: Config, names: list[str] | None = None) -> list[Segment]:
     problems = [f"no worker runs a segment '{name}'; there are: {known}" for name in wrong]
     if not workers:
         problems = ["nothing stands between two topics, so there is nothing for workers to run"]
+        if segments.segments(config)[-1].role == "run":
+            problems[0] += "; `stalk run` runs this file, in one process"
     for segment in chosen:
         if len({plan.partitions for plan in segment.source.values()}) > 1:
             problems.append(

@@ -44,7 +44,12 @@ def find_sink(config: Config, name: str | None) -> Step:
     """The step of a sink below the last topic; None: the only one. Raises ConfigError."""
     last = segments.segments(config)[-1]
     steps = {step.label: step for step in last.steps if step.cls and issubclass(step.cls, Sink)}
-    if last.role != "sinks":
+    if last.role == "run":
+        text = (
+            "stages stand below the only topic, so one process runs it all: stalk run; or put "
+            "another topic above the sinks"
+        )
+    elif last.role != "sinks":
         text = "there is no topic in the pipeline, so no sink is a process of its own: stalk run"
     elif name in steps:
         return steps[name]

@@ -23,7 +23,7 @@ _VERSIONS = (8, 9)
 def checks(config: Config, segment: Segment) -> list[Check]:
     """What the sinks of a segment need."""
     found = []
-    for step in segment.steps if segment.role in ("sinks", "all") else ():
+    for step in segment.steps if segment.role in ("sinks", "all", "run") else ():
         if step.name == "csv":
             directory = Path(step.options["directory"]).absolute()
             # Files of several types and partitions are open at a time; this is one of them

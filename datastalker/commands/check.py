@@ -6,6 +6,7 @@ import click
 
 from datastalker import config as configuration
 from datastalker.errors import ConfigError, Problem
+from datastalker.segments import segments
 
 
 @click.command("check")
@@ -39,3 +40,21 @@ def check_command(path: str) -> None:
             click.echo(str(Problem(config.file, *step.position, text, warning=True)), err=True)
     names = " → ".join(step.label for step in config.steps)
     click.echo(f"{path}: fine. {names}")
+    if config.steps[0].topics is not None:
+        click.echo(_reads_topic(config))
+
+
+def _reads_topic(config: configuration.Config) -> str:
+    """What can be done with a pipeline that begins with a topic."""
+    names = ", ".join(dict.fromkeys((config.steps[0].topics or {}).values()))
+    said = f"It begins with a topic: `stalk run` reads {names} in one process, without a trace"
+    cut = segments(config)
+    workers = [segment.name for segment in cut if segment.role == "worker"]
+    sinks = [step.label for step in cut[-1].steps] if cut[-1].role == "sinks" else []
+    if workers:
+        said += f"; workers run {', '.join(workers)}"
+    if sinks:
+        said += f"; sinks: {', '.join(sinks)}"
+    if cut[-1].role == "run":
+        said += "; for workers, put a topic above the sinks"
+    return said + "."

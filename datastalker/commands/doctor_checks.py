@@ -27,7 +27,7 @@ from datastalker.wire import Confluent, schema_name
 ROLES = {
     "agent": ("capture", "all"),
     "worker": ("worker",),
-    "sink": ("sinks", "all"),
+    "sink": ("sinks", "all", "run"),
 }
 """What may run on a machine, and the segments that it has to do with."""
 

@@ -1,4 +1,7 @@
-"""`stalk run`: the whole pipeline in this process; a cut hands messages over in memory."""
+"""`stalk run`: the whole pipeline in this process; a cut hands messages over in memory.
+
+Where a topic is the first entry, what was published there is read, without a trace.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ import click
 
 from datastalker import config as configuration
 from datastalker.commands import running
+from datastalker.commands.ranges import range_options
+from datastalker.errors import ConfigError, Problem
+from datastalker.position import Position
 
 if TYPE_CHECKING:
     from datastalker.page import Page
@@ -18,15 +24,37 @@ if TYPE_CHECKING:
 @click.option(
     "-c", "--config", default="config.yaml", show_default=True, help="The configuration file."
 )
+@range_options
+@click.option("--follow", is_flag=True, help="Go on with what is published from now on.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
-def run_command(config: str, quiet: bool = False) -> None:
+def run_command(
+    config: str,
+    begin: Position | None = None,
+    end: Position | None = None,
+    follow: bool = False,
+    quiet: bool = False,
+) -> None:
     """Run a pipeline in this process.
 
     Ctrl-C, or SIGTERM, finishes the batch in hand, flushes the sinks and shows the summary; a
     second one ends at once. The summary goes to standard error, so that `print` can be piped.
+
+    Where the first entry is a topic, what it holds is read and nothing else happens to it: no
+    consumer group, no commit. --from, --to and --follow say what of it.
     """
     checked = running.load(config)
     pipeline, name = configuration.build(checked), checked.settings["name"]
+    if checked.steps[0].topics is not None:
+        from datastalker.topic_source import TopicSource
+
+        assert isinstance(pipeline.source, TopicSource)
+        if follow and end is not None:
+            raise click.UsageError("--to says where it ends, and --follow that it doesn't")
+        source = pipeline.source
+        source.begin, source.end, source.follow = begin, end, follow
+    elif begin or end or follow:
+        text = "--from, --to and --follow are of a pipeline whose first entry is a topic"
+        raise ConfigError([Problem(config, 0, 0, text)])
 
     def page() -> Page:
         from datastalker.metrics import stage_samples

@@ -61,7 +61,7 @@ def schema(plugins: tuple[str, ...] = ()) -> dict[str, Any]:
         "type": "array",
         "minItems": 1,
         "items": {"anyOf": entries},
-        "description": "From top to bottom: a source, stages, sinks.",
+        "description": "From top to bottom: a source (or a topic to read), stages, sinks.",
     }
     properties["tests"] = {**properties["tests"], "items": _case()}
     return {

@@ -49,7 +49,7 @@ def test_all_mistakes_of_a_file_are_shown_at_once_in_the_order_of_its_lines(tmp_
         "3:1: unknown option 'sate_max_entries', did you mean 'state_max_entries'?",
         "4:10: option 'labels' must be a mapping to text or a whole number or a number or true or "
         "false, not a list",
-        "6:3: 'dedupe' is no source; the first entry must be one: pcap or wifi_sniffer",
+        "6:3: 'dedupe' is no source; the first entry must be one: pcap, wifi_sniffer or a topic",
         "6:12: dedupe: unknown option 'window_secs', did you mean 'window_seconds'?",
         "7:19: beacon_filter: option 'min_time_between_seconds' must be a number, not the text "
         "'120'",
@@ -67,7 +67,8 @@ def test_all_mistakes_of_a_file_are_shown_at_once_in_the_order_of_its_lines(tmp_
 
 
 NO_LIST = (
-    "1:1: 'pipeline' must be a list of stages; the first entry is a source: pcap or wifi_sniffer"
+    "1:1: 'pipeline' must be a list of stages; the first entry is a source: pcap, wifi_sniffer or "
+    "a topic"
 )
 NO_MAPPING = "1:1: a configuration is a mapping with a 'pipeline:' list in it"
 
@@ -79,7 +80,8 @@ NO_MAPPING = "1:1: a configuration is a mapping with a 'pipeline:' list in it"
         ("# nothing\n", [NO_MAPPING]),
         ("- testing_messages\n", [NO_MAPPING]),
         ("pipeline\n", [NO_MAPPING]),
-        ("name: a\n", ["1:1: 'pipeline' is missing; the first entry is a source: pcap or wifi_sniffer"]),
+        ("name: a\n",
+            ["1:1: 'pipeline' is missing; the first entry is a source: pcap, wifi_sniffer or a topic"]),
         ("pipeline:\n", [NO_LIST]),
         ("pipeline: []\n", [NO_LIST]),
         ("pipeline: {print: }\n", [NO_LIST]),
@@ -101,8 +103,7 @@ NO_MAPPING = "1:1: a configuration is a mapping with a 'pipeline:' list in it"
             ["1:60: 'when' is given twice: among the options, and here"]),
         ("pipeline: [testing_messages: {when: {kind: DATA}}]\n",
             ["1:12: 'testing_messages' is a source: 'when' has nothing to look at yet"]),
-        ("pipeline: [topic: a, print]\n",
-            ["1:12: the first entry must be a source, not a topic: pcap or wifi_sniffer"]),
+        ("pipeline: [topic: a]\n", ["1:12: nothing stands below the topic; put stages and sinks there"]),
         ("pipeline: [[], print, testing_messages]\n", [
             "1:12: an entry is a stage's name, or a mapping: its name to its options",
             "1:23: 'testing_messages' is a source and can only be the first entry"]),
