@@ -8,21 +8,13 @@ from typing import Any
 import click
 
 from datastalker import extras
+from datastalker.commands.options import config_option
 from datastalker.commands.running import load
 from datastalker.commands.tables import table
 from datastalker.errors import InputError
 from datastalker.text import one_line
 
 _SHOWN = 2048  # bytes of a message
-
-_config = click.option(
-    "-c",
-    "--config",
-    "path",
-    default="config.yaml",
-    show_default=True,
-    help="The configuration file.",
-)
 
 
 def _letters(path: str) -> Any:
@@ -37,7 +29,7 @@ def dlq_command() -> None:
 
 
 @dlq_command.command("ls")
-@_config
+@config_option
 def ls_command(path: str) -> None:
     """List the dead letters: where each lies, where it came from, why it is here."""
     letters = _letters(path)
@@ -59,7 +51,7 @@ def ls_command(path: str) -> None:
 
 @dlq_command.command("show")
 @click.argument("letter")
-@_config
+@config_option
 def show_command(letter: str, path: str) -> None:
     """Show one dead LETTER, named as `ls` does: its headers and the first bytes."""
     letters = _letters(path)
@@ -79,7 +71,7 @@ def show_command(letter: str, path: str) -> None:
 @dlq_command.command("retry")
 @click.argument("letter", required=False)
 @click.option("--all", "every", is_flag=True, help="All there are; they are dropped then.")
-@_config
+@config_option
 def retry_command(letter: str | None, every: bool, path: str) -> None:
     """Send a LETTER, or all, again to the topic it came from.
 
@@ -99,7 +91,7 @@ def retry_command(letter: str | None, every: bool, path: str) -> None:
 
 @dlq_command.command("drop")
 @click.option("--all", "every", is_flag=True, required=True, help="Yes, all there are.")
-@_config
+@config_option
 def drop_command(every: bool, path: str) -> None:
     """Throw all dead letters away."""
     letters = _letters(path)

@@ -12,6 +12,7 @@ import click
 
 from datastalker import config as configuration
 from datastalker.commands.doctor_checks import ROLES, checks, mistakes
+from datastalker.commands.options import config_option
 from datastalker.errors import ConfigError
 from datastalker.finding import Finding, run
 from datastalker.text import one_line
@@ -20,14 +21,7 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 @click.command("doctor")
-@click.option(
-    "-c",
-    "--config",
-    "path",
-    default="config.yaml",
-    show_default=True,
-    help="The configuration file.",
-)
+@config_option
 @click.option(
     "--role",
     type=click.Choice(list(ROLES)),

@@ -98,6 +98,8 @@ def mistakes(problems: Iterable[Problem]) -> Iterator[Finding]:
         where = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
         make = warning if problem.warning else failed
         remedy = f"mend {where}; `stalk check -c {problem.file}` shows every mistake"
+        if not Path(problem.file).is_file():
+            remedy = "give the file of this machine: -c FILE"
         yield make("configuration", where, problem.text, remedy)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from datastalker.commands.options import config_option
 from datastalker.commands.running import load
 from datastalker.commands.tables import table
 from datastalker.config import build_sink
@@ -20,14 +21,7 @@ def elasticsearch_command() -> None:
 
 
 @elasticsearch_command.command("setup")
-@click.option(
-    "-c",
-    "--config",
-    "path",
-    default="config.yaml",
-    show_default=True,
-    help="The configuration file.",
-)
+@config_option
 @click.option("--show", is_flag=True, help="Print the templates as JSON, and change nothing.")
 def setup_command(path: str, show: bool) -> None:
     """Make the index templates that the `elasticsearch` sinks of a configuration need.

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from datastalker import config as configuration
+from datastalker.commands.options import config_option
 from datastalker.errors import ConfigError, DataStalkerError, InputError, OutputError
 from datastalker.service import ENVIRONMENT, USER, Service
 
 UNITS = Path("/etc/systemd/system")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}")
+"""Of a user, as systemd allows it: it goes into the unit."""
 RUNS = Path("/run/systemd/system")
 """Is there where systemd has started the machine."""
 
 
 @click.command("install-service")
-@click.option(
-    "-c",
-    "--config",
-    "path",
-    default="config.yaml",
-    show_default=True,
-    help="The configuration file.",
-)
+@config_option
 @click.option(
     "--role",
     type=click.Choice(["agent", "worker", "sink"]),
@@ -56,6 +54,7 @@ def install_service_command(
     The unit gives it an ordinary user, the rights and folders that the file asks for, and no others.
     Run it again after a change of these, or after DataStalker has moved. Needs root.
     """
+    _check_call(sink, user, enable, uninstall, dry_run)
     _read_environment()
     config = configuration.load(path)
     if config.errors:
@@ -77,6 +76,20 @@ def install_service_command(
         click.echo(f"started, now and with the machine; its log: journalctl -fu {service.name}")
     else:
         click.echo(f"next: systemctl enable --now {service.name}")
+
+
+def _check_call(
+    sink: str | None, user: str | None, enable: bool, uninstall: bool, dry_run: bool
+) -> None:
+    """What goes together. Raises click.UsageError."""
+    context = click.get_current_context()
+    role, said = context.params["role"], context.get_parameter_source("role")
+    if sink is not None and role != "sink" and said is not ParameterSource.DEFAULT:
+        raise click.UsageError(f"--sink names a sink, and --role says {role}")
+    if uninstall and (enable or dry_run):
+        raise click.UsageError("--uninstall goes without --enable and --dry-run")
+    if user is not None and not _NAME.fullmatch(user):
+        raise click.UsageError(f"--user: {user!r} can't be the name of a user")
 
 
 def _read_environment() -> None:

@@ -7,20 +7,14 @@ import sys
 import click
 
 from datastalker import extras, pages
+from datastalker.commands.options import config_option
 from datastalker.commands.running import load, stop_on_signals
 from datastalker.commands.tables import table
 
 
 @click.command("sink")
 @click.argument("name", required=False)
-@click.option(
-    "-c",
-    "--config",
-    "path",
-    default="config.yaml",
-    show_default=True,
-    help="The configuration file.",
-)
+@config_option
 @click.option(
     "--instance",
     help="A name that this process has again when it is restarted, and no other process has: it "

@@ -10,19 +10,11 @@ from typing import Any
 import click
 
 from datastalker import extras
+from datastalker.commands.options import config_option
 from datastalker.commands.running import load
 from datastalker.commands.tables import table
 from datastalker.config import Config
 from datastalker.errors import ConfigError, Problem
-
-_config = click.option(
-    "-c",
-    "--config",
-    "path",
-    default="config.yaml",
-    show_default=True,
-    help="The configuration file.",
-)
 
 
 def _spool(path: str) -> tuple[Config, Path]:
@@ -42,7 +34,7 @@ def spool_command() -> None:
 
 
 @spool_command.command("check")
-@_config
+@config_option
 @click.pass_context
 def check_command(ctx: click.Context, path: str) -> None:
     """Read the whole spool: what waits in it, since when, and what is damaged.
@@ -70,7 +62,7 @@ def check_command(ctx: click.Context, path: str) -> None:
 
 @spool_command.command("show")
 @click.option("-n", "--records", default=50, show_default=True, help="So many at most; 0: all.")
-@_config
+@config_option
 def show_command(records: int, path: str) -> None:
     """List what waits, oldest first: where to, session and sequence, frames, age."""
     from capture_agent.spool_files import look
@@ -105,7 +97,7 @@ def show_command(records: int, path: str) -> None:
 
 
 @spool_command.command("drain")
-@_config
+@config_option
 def drain_command(path: str) -> None:
     """Send all that waits to the broker, now, without an agent.
 

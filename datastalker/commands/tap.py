@@ -12,6 +12,7 @@ import click
 from datastalker import config as configuration
 from datastalker import pages
 from datastalker.commands.filters import FILTER, Filter
+from datastalker.commands.options import config_option
 from datastalker.commands.tables import cut, table, terminal_width
 from datastalker.errors import ConfigError, InputError
 from datastalker.message import Message
@@ -45,14 +46,7 @@ class _Shown:
 
 @click.command("tap")
 @click.argument("name", metavar="STAGE|TOPIC", required=False)
-@click.option(
-    "-c",
-    "--config",
-    "path",
-    default="config.yaml",
-    show_default=True,
-    help="The configuration file.",
-)
+@config_option
 @click.option("--url", help="Where the page of the process is, instead of what the file says.")
 @click.option("--filter", "wanted", type=FILTER, help="As under when: '{kind: BEACON}'.")
 @click.option("--limit", type=click.IntRange(1), help="End after so many messages.")

@@ -9,6 +9,7 @@ import click
 
 from datastalker import config as configuration
 from datastalker.broker import Broker, connect
+from datastalker.commands.options import config_option
 from datastalker.commands.tables import table
 from datastalker.config import Config
 from datastalker.errors import ConfigError
@@ -32,14 +33,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         is_flag=True,
         help="Add partitions to topics in use, though keys then go to others than before.",
     )(command)
-    return click.option(
-        "-c",
-        "--config",
-        "path",
-        default="config.yaml",
-        show_default=True,
-        help="The configuration file.",
-    )(command)
+    return config_option(command)
 
 
 @topics_command.command("plan")

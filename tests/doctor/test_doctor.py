@@ -89,6 +89,7 @@ def test_a_file_that_is_not_there_is_a_finding(tmp_path: Path) -> None:
 
     assert said.exit_code == 1
     assert "there is no such file" in said.output
+    assert "Remedy: give the file of this machine: -c FILE" in said.output
 
 
 def test_a_plug_in_that_can_not_be_imported_is_named(doctor: Any, tmp_path: Path) -> None:

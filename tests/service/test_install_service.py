@@ -144,3 +144,23 @@ def test_from_a_checkout_the_unit_finds_the_checkout() -> None:
     unit = Service(configuration.parse(text, "/etc/home.yaml"), "agent").unit()
 
     assert f"Environment=PYTHONPATH={Path(service.__file__).parents[2]}" in unit
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--role", "agent", "--sink", "csv"], "--sink names a sink, and --role says agent"),
+        (["--uninstall", "--dry-run"], "--uninstall goes without --enable and --dry-run"),
+        (["--uninstall", "--enable"], "--uninstall goes without --enable and --dry-run"),
+        (["--user", "x\nExecStartPre=/bin/sh"], "can't be the name of a user"),
+    ],
+)
+def test_what_does_not_go_together_is_said_and_nothing_is_done(
+    machine: Machine, words: list[str], said: str
+) -> None:
+    done = machine.install(*words)
+
+    assert done.exit_code == 2
+    assert said in done.output
+    assert not list(machine.units.iterdir())
+    assert machine.called() == []
