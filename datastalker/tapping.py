@@ -1,7 +1,7 @@
 """A tap: messages shown while they pass a place of a running pipeline, which never waits for it.
 
 Nothing is there until somebody asks. Then a tap is hung on the place, and what passes is filtered
-and written as JSON where it passes, so it is seen as it is there and then. It may spend 2 % of the
+and written as JSON where it passes, so it is seen as it is there and then. It may spend 1 % of the
 time on that: what passes faster is not looked at, what is not taken in time is lost, and both are
 counted and said.
 """
@@ -30,7 +30,7 @@ COUNTS = "counts"
 MOST_TAPS = 4
 QUEUE = 5_000
 
-_SHARE = 0.02
+_SHARE = 0.01
 _SAVED_SECONDS = 0.05  # time that may be spent at once, where little was before
 _LOOK_SECONDS = 0.05
 _TELL_SECONDS = 1.0
