@@ -133,6 +133,13 @@ class Broker:
         future = self._client.create_topics([new], request_timeout=self.seconds)[plan.name]
         self._result(future, plan.name, "making it", KafkaError.TOPIC_ALREADY_EXISTS)
 
+    def forget_group(self, group: str) -> None:
+        """Delete a consumer group that nobody is in. No error if it isn't there."""
+        from confluent_kafka import KafkaError
+
+        future = self._client.delete_consumer_groups([group], request_timeout=self.seconds)[group]
+        self._result(future, group, "forgetting the group", KafkaError.GROUP_ID_NOT_FOUND)
+
     def alter(self, name: str, settings: dict[str, str]) -> None:
         """Change settings of a topic, and leave the others as they are."""
         from confluent_kafka.admin import (

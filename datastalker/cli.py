@@ -30,6 +30,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sink": ("sink:sink_command", "Store what comes over Kafka: one sink as its own process."),
     "tap": ("tap:tap_command", "Show messages while they pass a stage or come to a topic."),
     "spool": ("spool:spool_command", "See and send what an agent keeps on disk."),
+    "replay": ("replay:replay_command", "Publish a range of a topic again, at any pace; compare."),
+    "export": ("dump:export_command", "Write a range of a topic to a file, byte for byte."),
+    "import": ("dump:import_command", "Publish what `export` wrote."),
     "dlq": ("dlq:dlq_command", "See and settle dead letters: what nobody could handle."),
     "elasticsearch": (
         "elasticsearch:elasticsearch_command",

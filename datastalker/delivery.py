@@ -17,6 +17,10 @@ ORIGIN = "origin"
 NUMBER = "n"
 """Name of the header that carries its `n`."""
 
+COPY = "copy-of"
+"""Name of the header by which a message that was put again into the topic it came from says where
+it lies there: who reads that partition in order has had it."""
+
 _SESSIONS = 256
 _INTERVALS = 64
 
@@ -44,6 +48,15 @@ class Origin(NamedTuple):
             return None
         topic, partition, offset = bytes(found[ORIGIN]).decode().rsplit("/", 2)
         return cls(topic, int(partition), int(offset), int(found.get(NUMBER) or 0))
+
+
+def is_copy(headers: Any, here: Origin) -> bool:
+    """Whether a message repeats one that lies before it in its own partition. Raises ValueError."""
+    found = dict(headers or ()).get(COPY)
+    if found is None:
+        return False
+    topic, partition, offset = bytes(found).decode().rsplit("/", 2)
+    return (topic, int(partition)) == here[:2] and int(offset) < here.offset
 
 
 class Seen:

@@ -88,10 +88,10 @@ class History:
         end: Position | None = None,
         *,
         follow: bool = False,
-        resume: Mapping[Place, int] | None = None,
+        group: str | None = None,
     ) -> None:
         """`begin`: from the beginning unless given. `follow`: whatever comes then is read too, and
-        `end` is not looked at. `resume`: offsets to go on from instead of the range's begin.
+        `end` is not looked at. `group`: under whose name `mark` keeps how far it came.
 
         Raises BrokerError where the broker or a topic isn't there.
         """
@@ -100,6 +100,8 @@ class History:
         self.topics = list(dict.fromkeys(topics))
         self.notes: list[str] = []
         self.paused: set[Place] = set()
+        self.there: dict[Place, tuple[int, int]] = {}
+        """The offsets that each partition had at the start: from, up to."""
         self.follows = follow
         with connect(config) as broker:
             there = broker.describe(self.topics)
@@ -117,7 +119,8 @@ class History:
             {
                 **client_settings(config.kafka),
                 **self._faults.settings,
-                "group.id": f"{config.settings['name']}-history",  # demanded; never joined
+                # Demanded; never joined, and without a mark nobody hears of it
+                "group.id": group or f"{config.settings['name']}-history",
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "enable.partition.eof": True,
@@ -132,9 +135,6 @@ class History:
         except BaseException:
             self._consumer.close()
             raise
-        for place, offset in (resume or {}).items():
-            if place in self.spans:
-                self.spans[place].next = max(offset, self.spans[place].begin)
 
     def __enter__(self) -> Self:
         return self
@@ -215,6 +215,37 @@ class History:
                 log.info("Kafka: %s", error.str())
         return found
 
+    def mark(self, done: Mapping[Place, int]) -> None:
+        """Keep with the broker that all before these offsets is done with. Raises BrokerError."""
+        from confluent_kafka import KafkaException, TopicPartition
+
+        kept = [
+            TopicPartition(*place, offset, metadata=f"{span.begin} {span.end or 0}")
+            for place, offset in done.items()
+            for span in (self.spans[place],)
+        ]
+        try:
+            self._consumer.commit(offsets=kept, asynchronous=False)
+        except KafkaException as raised:
+            raise self._refused(raised, kept[0].topic) from None
+
+    def go_on(self) -> bool:
+        """Go on from the last mark, with the range of that time. False: there is none."""
+        from confluent_kafka import KafkaException, TopicPartition
+
+        try:
+            found = self._consumer.committed(
+                [TopicPartition(*place) for place in self.spans], timeout=_SECONDS
+            )
+        except KafkaException as raised:
+            raise self._refused(raised, self.topics[0]) from None
+        marked = [part for part in found if part.offset >= 0 and part.metadata]
+        for part in marked:
+            begin, end = map(int, (part.metadata or "").split())
+            low, _ = self._watermarks((part.topic, part.partition))
+            self.spans[part.topic, part.partition] = Span(begin, end, max(part.offset, low))
+        return bool(marked)
+
     def pause(self, places: Iterable[Place]) -> None:
         """Fetch no more of these partitions for now."""
         from confluent_kafka import TopicPartition
@@ -249,7 +280,7 @@ class History:
     ) -> dict[Place, Span]:
         lows, highs = {}, {}
         for place in places:
-            lows[place], highs[place] = self._watermarks(place)
+            lows[place], highs[place] = self.there[place] = self._watermarks(place)
         default = Position(END if self.follows else BEGINNING)
         begins = self._offsets(begin or default, lows, highs, "begins")
         ends = self._offsets(end or Position(END), lows, highs, "ends")

@@ -24,7 +24,7 @@ from typing import Any
 
 from datastalker import dead_letter
 from datastalker.config import Config, build_segment
-from datastalker.delivery import Origin, Seen
+from datastalker.delivery import Origin, Seen, is_copy
 from datastalker.errors import RegistryError, WireError
 from datastalker.message import Message
 from datastalker.segments import Segment
@@ -261,16 +261,19 @@ class Partition:
         made = Origin.from_headers(record.headers)
         here = Origin(record.topic, record.partition, record.offset)
         seen = self.seen.setdefault(record.topic, Seen())
+        copy = is_copy(record.headers, here)
         if record.topic in self._frame_topics:
             batch = self._decoder.decode(record.value)
             head = Head(here, batch.sent_at, batch.clock_offset_ms, not batch.messages)
             given = _Input(head, batch.messages, batch.now)
-            if made is None and batch.session:
+            if made is None and batch.session and not copy:
                 given.fresh = seen.batch(batch.session, batch.sequence)
         else:
             message = decode_event(record.value, self._framing)
             given = _Input(Head(here, 0, None, False), [message], 0)
-        if made is not None:
+        if copy:
+            given.fresh = False
+        elif made is not None:
             given.fresh = seen.origin(made)
         return given
 

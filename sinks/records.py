@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from datastalker.delivery import Origin, Seen
+from datastalker.delivery import Origin, Seen, is_copy
 from datastalker.errors import RegistryError, RetryLater, WireError
 from datastalker.message import Message
 from datastalker.stats import Stats, Taps
@@ -59,7 +59,7 @@ class Reader:
                 messages = batch.messages
             else:
                 messages = [decode_event(value, self.framing)]
-            fresh = seen is None or _is_fresh(seen, record.headers(), batch)
+            fresh = seen is None or _is_fresh(seen, record, batch)
         except RegistryError as error:
             if error.retriable:
                 raise RetryLater(str(error), _AGAIN_SECONDS) from error
@@ -88,8 +88,11 @@ class Reader:
         self.stats.incr("sink/dead")
 
 
-def _is_fresh(seen: Seen, headers: Any, batch: Batch | None) -> bool:
+def _is_fresh(seen: Seen, record: Any, batch: Batch | None) -> bool:
     """Note where a message was made; False if it, or one that tells the same, was seen already."""
+    headers = record.headers()
+    if is_copy(headers, Origin(record.topic(), record.partition(), record.offset())):
+        return False
     origin = Origin.from_headers(headers)
     if origin is not None:
         return seen.origin(origin)

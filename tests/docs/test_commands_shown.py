@@ -1,6 +1,7 @@
 """Every `stalk …` and `make …` that a page shows is there, with the options that it is given."""
 
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -18,7 +19,16 @@ def shown(program):
     for page in PAGES:
         for name, rest in SHOWN.findall(code(page.read_text(encoding="utf-8"))):
             if name == program:
-                yield page.name, re.split(r"[|<>;&…]|\s(?=and\b)", rest)[0].split()
+                yield page.name, words(rest)
+
+
+def words(line):
+    """What is in quotes is one word."""
+    begin = re.split(r"[|<>;&…]|\s(?=and\b)", line)[0]
+    try:
+        return shlex.split(begin)
+    except ValueError:  # a quote of prose, or cut at a sign of the shell
+        return begin.split()
 
 
 def code(text):
@@ -37,7 +47,7 @@ def wrong(arguments):
             name, has_value, _ = word.rstrip(",.").partition("=")
             if name not in options:
                 return f"{command.name}: no option {word}"
-            if not (has_value or options[name]):
+            for _ in range(0 if has_value else options[name]):
                 next(words, None)
         elif isinstance(command, click.Group):
             below = command.get_command(click.Context(command), word.strip(",."))
@@ -48,13 +58,13 @@ def wrong(arguments):
 
 
 def options_of(command):
-    """Its options; True: takes no value."""
+    """Its options: how many words of value each takes."""
     named = {
-        name: getattr(param, "is_flag", False)
+        name: 0 if getattr(param, "is_flag", False) else param.nargs
         for param in command.params
         for name in param.opts + param.secondary_opts
     }
-    return {**named, "--help": True, "-h": True}
+    return {**named, "--help": 0, "-h": 0}
 
 
 def test_what_the_pages_call_stalk_with_is_there():

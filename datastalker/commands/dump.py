@@ -1,0 +1,91 @@
+"""`stalk export`, `stalk import`: a range of a topic to a file and back, byte for byte."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from datastalker import extras
+from datastalker.commands import running
+from datastalker.commands.options import config_option
+from datastalker.commands.ranges import range_options
+from datastalker.position import Position
+
+if TYPE_CHECKING:
+    from datastalker.history import Record
+
+
+@click.command("export")
+@config_option
+@range_options
+@click.option("--topic", required=True, help="Which topic.")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def export_command(
+    path: str,
+    begin: Position | None,
+    end: Position | None,
+    topic: str,
+    force: bool,
+    file: Path,
+) -> None:
+    """Write a range of a topic to FILE, byte for byte: NAME.avro or NAME.jsonl, also with .gz.
+
+    \b
+    stalk export --topic wifi.frames --from yesterday --to today yesterday.avro
+    stalk import --topic trial.frames yesterday.avro
+
+    Nobody's place in the topic changes. The file is there when it is whole.
+    """
+    config = running.load(path)
+    with extras.needs("export", "agent"):
+        from datastalker import dump
+        from datastalker.history import History
+    dump.form(file)
+    with History(config, [topic], begin, end) as history:
+        for note in history.notes:
+            click.echo(note, err=True)
+        with _bar("exported", (history.progress() or (0, 0))[1]) as bar:
+
+            def records() -> Iterator[Record]:
+                for some in history.read():
+                    yield from some
+                    bar.update(len(some))
+
+            count = dump.write(file, records(), replace=force)
+    click.echo(f"{count:,} Kafka messages of {topic} in {file}", err=True)
+
+
+@click.command("import")
+@config_option
+@click.option("--topic", help="Into which topic; that which the file was of unless given.")
+@click.option("--dry-run", is_flag=True, help="Read and count, publish nothing.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def import_command(path: str, topic: str | None, dry_run: bool, file: Path) -> None:
+    """Publish what `stalk export` wrote to FILE: keys, bytes, headers, times and partitions as then.
+
+    The file is read to its end before anything is published: a damaged one publishes nothing.
+    """
+    config = running.load(path)
+    with extras.needs("import", "agent"):
+        from datastalker import dump
+    first, count = None, 0
+    for record in dump.read(file):
+        first, count = first or record, count + 1
+    target = topic or (first.topic if first else "")
+    if dry_run or first is None:
+        click.echo(f"{file} holds {count:,} Kafka messages, for {target or 'no topic'}", err=True)
+        return
+    with _bar("imported", count) as bar:
+        dump.publish(config, target, lambda: dump.read(file), lambda _: bar.update(1))
+    click.echo(f"{count:,} Kafka messages of {file} published to {target}", err=True)
+
+
+def _bar(label: str, length: int) -> Any:
+    return click.progressbar(
+        length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
