@@ -13,10 +13,12 @@ from datastalker import config as configuration
 from datastalker import pages
 from datastalker.commands.filters import FILTER, Filter
 from datastalker.commands.options import config_option
+from datastalker.commands.ranges import POSITION
 from datastalker.commands.tables import cut, table, terminal_width
 from datastalker.errors import ConfigError, InputError
 from datastalker.message import Message
 from datastalker.options import suggest
+from datastalker.position import Position
 from datastalker.segments import sensors_topic, topic_plans
 from datastalker.shown import as_json, as_line
 from datastalker.tapped import Counts, Tapped, ask, read
@@ -48,6 +50,9 @@ class _Shown:
 @click.argument("name", metavar="STAGE|TOPIC", required=False)
 @config_option
 @click.option("--url", help="Where the page of the process is, instead of what the file says.")
+@click.option(
+    "--from", "begin", type=POSITION, help="Of a topic: from here, such as -10m; else from now."
+)
 @click.option("--filter", "wanted", type=FILTER, help="As under when: '{kind: BEACON}'.")
 @click.option("--limit", type=click.IntRange(1), help="End after so many messages.")
 @click.option(
@@ -66,6 +71,7 @@ def tap_command(
     name: str | None,
     path: str,
     url: str | None,
+    begin: Position | None,
     wanted: Filter | None,
     limit: int | None,
     at: str | None,
@@ -76,7 +82,8 @@ def tap_command(
 
     STAGE: of a running agent, worker, sink or `stalk run`, asked by the page that it serves
     (http_port); `source` is what comes into it. The process goes on at its speed: what passes too
-    fast is not shown, and counted. TOPIC: what is published from now on; no group is joined.
+    fast is not shown, and counted. TOPIC: what is published from now on (--from: also what was); no
+    group is joined.
 
     \b
     Example:
@@ -94,9 +101,11 @@ def tap_command(
             raise click.UsageError("--at is of a stage; what is in a topic is what came to it")
         from datastalker.commands.tap_topic import follow
 
-        source = follow(config, plans[name])
+        source = follow(config, plans[name], begin)
         click.echo(f"{name} at {config.kafka['bootstrap_servers']}; Ctrl-C ends", err=True)
     else:
+        if begin is not None:
+            raise click.UsageError("--from is of a topic; a stage shows what passes now")
         tapped = _find(config, url, name, list(plans))
         source = read(tapped.url, name, at, wanted.when if wanted else {})
         click.echo(f"{name} at {tapped.url}; Ctrl-C ends", err=True)
