@@ -13,7 +13,7 @@ COPY infra/kibana infra/kibana
 # Wheels only, of everything else too: there is no compiler here, and none is needed.
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
  && /opt/datastalker/bin/pip install --no-cache-dir --only-binary=:all: \
-      "$(ls /wheels/datastalker-*.whl)[agent,workers,elasticsearch,registry]"
+      "$(ls /wheels/datastalker-*.whl)[agent,workers,elasticsearch,registry,export,ui]"
 
 FROM python:3.12-slim-bookworm
 # What a named volume is mounted on first gives it its owner.

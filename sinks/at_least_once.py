@@ -65,6 +65,7 @@ class AtLeastOnce:
         self.since: float | None = None
         self.away: deque[_Batch] = deque()  # being written, or to be written again; oldest first
         self.stored: dict[Place, int] = {}  # offsets to commit
+        self.closed = False
 
     @property
     def idle(self) -> bool:
@@ -169,7 +170,10 @@ class AtLeastOnce:
     def revoked(self, places: set[Place], lost: bool) -> None:
         """Partitions go to another: what is held of them is written now, or by who gets them."""
         held = [self.batch, *self.away]
-        if not lost and (self.stored.keys() | {w for b in held for w in b.offsets}) & places:
+        if (
+            not (lost or self.closed)
+            and (self.stored.keys() | {w for b in held for w in b.offsets}) & places
+        ):
             try:
                 self.flush()
             except RetryLater:
@@ -190,6 +194,7 @@ class AtLeastOnce:
         try:
             self.flush()
         finally:
+            self.closed = True
             if self.pool is not None:
                 self.pool.shutdown()
 
