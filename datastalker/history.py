@@ -95,8 +95,6 @@ class History:
 
         Raises BrokerError where the broker or a topic isn't there.
         """
-        from confluent_kafka import Consumer
-
         self.topics = list(dict.fromkeys(topics))
         self.notes: list[str] = []
         self.paused: set[Place] = set()
@@ -115,6 +113,8 @@ class History:
                 text += suggest(missing[0], _named(config))
             raise BrokerError(text, retriable=False)
         self._faults = Faults(config.kafka, config.file)
+        from confluent_kafka import Consumer  # it is there: `connect` says what to do if not
+
         self._consumer = Consumer(
             {
                 **client_settings(config.kafka),

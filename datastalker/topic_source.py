@@ -9,7 +9,6 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from datastalker.errors import DataStalkerError
 from datastalker.history import Decoder, History
 from datastalker.merged import LATE_SECONDS, Merged
 from datastalker.message import Message
@@ -57,13 +56,7 @@ class TopicSource(SourceStage):
             yield [message for message in messages if message.type in self.types]
 
     def _open(self) -> History:
-        try:
-            history = History(self.config, self.topics, self.begin, self.end, follow=self.follow)
-        except ModuleNotFoundError as error:
-            raise DataStalkerError(
-                f"to read a topic needs a package that is not installed ({error.name}): "
-                "pip install 'datastalker[agent]'"
-            ) from error
+        history = History(self.config, self.topics, self.begin, self.end, follow=self.follow)
         self._history = history
         for note in history.notes:
             log.warning("%s", note)

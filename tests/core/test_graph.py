@@ -135,6 +135,15 @@ def test_a_terminal_shows_who_runs_what_and_the_topics_between(draw: Draw) -> No
     assert draw(HOME) == DRAWN
 
 
+def test_a_pipeline_that_begins_with_a_topic_is_one_process_that_reads_it(draw: Draw) -> None:
+    said = draw("pipeline: [topic: a.frames, dedupe, csv: {directory: out}]\n")
+
+    first, *rest = said.splitlines()
+    assert first.startswith(" ▼ a.frames")
+    assert rest[0].startswith("┌─ one process: stalk run ")
+    assert [line.split()[1] for line in rest[1:-1]] == ["dedupe", "csv"]
+
+
 def test_a_pipeline_without_a_topic_is_one_process(draw: Draw) -> None:
     out = draw("pipeline: [{pcap: {path: x}}, oui, {csv: {directory: out}}]")
 

@@ -88,14 +88,15 @@ def graph(config: Config) -> Graph:
 def _boxes(config: Config, segment: Segment) -> Iterator[Box]:
     reads, writes = _topics(segment.source), _topics(segment.target)
     letters = ("dead letters", _topic(dead_letters_topic(config)))
-    if segment.role == "capture":
-        if segment.steps:
-            beside = [("status", _topic(sensors_topic(config)))]
-            beside = [each for each in beside if each[1] not in writes]
-            nodes = _nodes(segment.steps)
-            yield Box("capture agent", "stalk capture", "agent", nodes, [], writes, beside)
-        else:
-            yield Box("", "", "topic", [], [], writes)
+    if segment.role == "elsewhere":
+        yield Box("", "", "topic", [], [], writes)
+    elif segment.role == "run":
+        yield Box("one process", "stalk run", "all", _nodes(segment.steps), reads)
+    elif segment.role == "capture":
+        beside = [("status", _topic(sensors_topic(config)))]
+        beside = [each for each in beside if each[1] not in writes]
+        nodes = _nodes(segment.steps)
+        yield Box("capture agent", "stalk capture", "agent", nodes, [], writes, beside)
     elif segment.role == "worker":
         state = ("state", _topic(changelog_topic(config, segment)))
         command = "faust -A processors worker"
