@@ -74,7 +74,7 @@ class Replay:
         """
         self.config, self.topic, self.target = config, topic, target
         self.speed, self.dry, self.totals = speed, dry, Totals()
-        self.stopped = False
+        self.stopped = self.resumed = False
         self._meets, self._group = meets, group
         self._decoder = Decoder(framing_of(config.settings.get("schema_registry")))
         self._framing = framing_of(config.settings.get("schema_registry"))
@@ -125,7 +125,7 @@ class Replay:
 
     def go_on(self) -> bool:
         """Go on where a replay of that group was ended. False: there is no such."""
-        found = self.history.go_on()
+        found = self.resumed = self.history.go_on()
         self._done = {place: span.next for place, span in self.history.spans.items()}
         return found
 

@@ -166,6 +166,8 @@ class _Progress:
 def _summary(replay: Replay) -> str:
     totals = replay.totals
     dry, source, target = replay.dry, replay.topic, replay.target
+    if totals.first is None and replay.resumed:
+        return f"nothing is left of that range of {source}"
     if totals.first is None:
         there = "; ".join(
             f"[{number}] {low:,} to {high:,}"
