@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.local import Elasticsearch, Kafka, Radio, Registry, Stack
+
+# Started in the background by a shell, Ctrl-C is ignored, here and in all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
