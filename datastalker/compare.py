@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from datastalker.build import build_segment
-from datastalker.errors import ConfigError, Problem
+from datastalker.errors import ConfigError, OutputError, Problem
 from datastalker.history import Decoder, History
 from datastalker.merged import Merged
 from datastalker.message import Message
@@ -65,8 +65,18 @@ def compare(
 ) -> Difference:
     """Read the topics once, by the old configuration's broker, and run both over it.
 
-    Raises ConfigError, BrokerError, RegistryError.
+    Raises ConfigError, BrokerError, RegistryError, and OutputError where no file can be kept.
     """
+    try:
+        return _compare(old, new, topics, begin, end)
+    except (sqlite3.Error, OSError) as error:
+        text = f"what comes out can't be kept in {tempfile.gettempdir()}: {error}"
+        raise OutputError(f"{text}; TMPDIR names another folder") from error
+
+
+def _compare(
+    old: Config, new: Config, topics: list[str], begin: Position | None, end: Position | None
+) -> Difference:
     pipelines = [below(config, topics) for config in (old, new)]
     difference = Difference()
     decoder = Decoder(framing_of(old.settings.get("schema_registry")))

@@ -21,7 +21,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from datastalker import config as configuration
 from datastalker import dump
-from datastalker.errors import InputError
+from datastalker.compare import compare
+from datastalker.errors import InputError, OutputError
 from datastalker.history import Decoder, History, Record
 from infra.local import Elasticsearch, Kafka
 from infra.whole import ROOT, WholeError, messages, stalk, wait_until_idle, worker
@@ -233,6 +234,16 @@ def test_two_configurations_over_the_same_range_and_what_differs(site: Site) -> 
     assert int(frame[-1].replace(",", "")) > 10  # copies that a short window lets pass
     assert any(line.startswith("+ ") for line in done.stdout.splitlines())
     assert site.count(site.decorated) == len(site.records(site.decorated))
+
+
+def test_where_no_file_can_be_kept_a_sentence_says_which_folder(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/proc/self/fdinfo")
+    config = configuration.load(site.config)
+
+    with pytest.raises(OutputError, match=r"can't be kept in /proc/self/fdinfo: .*TMPDIR names"):
+        compare(config, config, [site.frames])
 
 
 @pytest.mark.parametrize("name", ["all.avro", "all.jsonl.gz"])
