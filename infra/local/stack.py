@@ -72,6 +72,7 @@ class Stack:
         self._java()
         for service in services:
             service.install()
+        before = {service.name for service in services if service.running}
         with ThreadPoolExecutor(len(services)) as pool:
             starts = [pool.submit(service.start) for service in services]
             try:
@@ -79,6 +80,10 @@ class Stack:
             except KeyboardInterrupt:
                 for service in services:
                     service.give_up()
+                wait(starts)
+                for service in services:  # one may have been up already when others were not
+                    if service.name not in before:
+                        service.stop()
                 raise
         errors = [error for start in starts if (error := start.exception())]
         if len(errors) == 1 or not all(isinstance(error, StackError) for error in errors):
