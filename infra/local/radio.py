@@ -16,7 +16,7 @@ from struct import pack, unpack_from
 RADIOTAP, PRISM, BARE, ETHERNET = 803, 802, 801, 1
 """Link types (ARPHRD)."""
 
-_TUNSETIFF, _TUNSETLINK = 0x400454CA, 0x400454CD
+_TUNSETIFF, _TUNSETPERSIST, _TUNSETLINK = 0x400454CA, 0x400454CB, 0x400454CD
 _TUN, _TAP, _BARE_TAP = 0x0001, 0x0002, 0x1000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _UP, _NO_ARP, _MULTICAST = 0x1, 0x80, 0x1000
@@ -34,11 +34,26 @@ class Radio:
         self._device = -1
         self.create()
 
+    @classmethod
+    def kept(cls, name: str) -> Radio:
+        """One that another process has made and let `keep`, as it is."""
+        radio = cls.__new__(cls)
+        radio.name = name
+        return radio._open()
+
     def create(self) -> Radio:
         """Make it, up; after `remove` it is another interface of the same name."""
+        return self._open().become(self.link_type)
+
+    def _open(self) -> Radio:
         self._device = os.open("/dev/net/tun", os.O_RDWR)
         ioctl(self._device, _TUNSETIFF, pack("16sH22x", self.name.encode(), _TUN))
-        return self.become(self.link_type)
+        return self
+
+    def keep(self) -> Radio:
+        """Have it stay when this process has ended: `ip link del` removes it then."""
+        ioctl(self._device, _TUNSETPERSIST, 1)
+        return self
 
     def become(self, link_type: int) -> Radio:
         """Change the link type, for which it goes down for a moment."""
