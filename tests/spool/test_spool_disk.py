@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,31 @@ def test_what_was_delivered_of_a_segment_is_not_lost_with_it(tmp_path: Path) -> 
 
     assert lost == set(range(10, 20)) | set(range(30, 100))
     assert spool.batches == 0
+
+
+def test_segments_are_appended_to_and_removed_and_never_changed(tmp_path: Path) -> None:
+    spool, seen, lengths = Spool(tmp_path, 2 * MB), dict[Path, bytes](), Counter[str]()
+    chance = random.Random(1)
+    for number in range(3000):
+        if spool.bytes + 3000 > spool.max_bytes:
+            spool.drop_oldest()
+        spool.append(parcel(number, size=chance.randrange(2000)))
+        if chance.random() < 0.6 and (item := spool.next()) is not None:
+            spool.done(*item)
+        if number % 10 == 0:
+            spool.sync()
+            now = {path: path.read_bytes() for path in tmp_path.glob("*.spool")}
+            for path, data in now.items():
+                before = seen.get(path, b"")
+                assert data.startswith(before)
+                lengths["grown" if len(data) > len(before) else "same"] += 1
+            assert not set(seen) - set(now) or min(now) > min(seen)  # the oldest goes first
+            seen = now
+    spool.close()
+
+    assert min(seen).stem > "0000000004"
+    assert lengths["grown"] > 250
+    assert lengths["same"] > 250
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from capture_agent import spool as spool_module
 from capture_agent.outbox import Parcel, Told
 from capture_agent.spool import Spool
 from capture_agent.spool_files import contents
@@ -279,6 +281,34 @@ def test_events_stay_in_their_order(rig: Rig) -> None:
 
     sent = [parcel for parcel in rig.link.delivered if parcel.kind == "event"]
     assert [parcel.value.strip() for parcel in sent] == [b"0", b"1", b"2"]
+
+
+def test_what_is_on_disk_is_synced_within_the_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def sync(file: int) -> None:
+        os.fdatasync(file)
+        synced.append(os.fstat(file).st_size)
+
+    monkeypatch.setattr(spool_module, "_sync", sync)
+    rig = Rig(tmp_path)
+    rig.link.up = False
+    rig.offer()
+    rig.wait()  # it is overdue, and so are those that follow
+    for _ in range(5):
+        rig.offer(size=1000)
+        (path,) = tmp_path.glob("*.spool")
+        before = time.monotonic()
+        while synced[-1:] != [path.stat().st_size]:
+            assert time.monotonic() - before < SECONDS + 1
+            rig.outbox.serve()
+            time.sleep(SECONDS / 10)
+    count = len(synced)
+    rig.wait(5)
+
+    assert len(synced) == count  # nothing new, nothing to sync
 
 
 def test_a_status_never_goes_to_disk(rig: Rig) -> None:

@@ -62,6 +62,23 @@ def send(node: Any, data: bytes) -> subprocess.Popen[bytes]:
     return process
 
 
+def sound(first: int, last: int) -> list[int]:
+    """The numbers of those frames of the air that the source does not drop."""
+    return [n for n in range(first, last + 1) if n % 20 and n % 50 != 49]
+
+
+def numbers(node: Any) -> set[int]:
+    """Of the frames in the topic."""
+    every = [batch for kept in node.batches().values() for batch in kept]
+    return {frame["frame_number"] for batch in every for frame in batch.messages}
+
+
+def drain(node: Any) -> subprocess.CompletedProcess[str]:
+    """`stalk spool drain`."""
+    command = [sys.executable, "-m", "datastalker", "spool", "drain", "-c", str(node.file)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+
+
 def ids(node: Any) -> list[str]:
     """Of all frames in the topic, those of repeated batches once, as consumers see them."""
     found: list[str] = []
@@ -147,6 +164,91 @@ def test_kill_9_loses_nothing_that_is_on_disk_and_everything_arrives_once(
     assert len(found) == len(set(found)) == 558_000
 
 
+@pytest.mark.parametrize("after_seconds", [3.1, 4.0])
+def test_kill_9_at_any_moment_costs_at_most_what_the_last_interval_brought(
+    frail: Kafka, make_node: Make, after_seconds: float
+) -> None:
+    """The broker is silent, so that all there is to lose is on its way to the disk."""
+    node = ready(make_node(frail, 0, source=PIPE), linger_ms=100)
+    process = send(node, make_node.header() + make_node.air(100))
+    make_node.until(lambda: len(node.published()) == 93, "the first frames")
+    frail.pause()
+    written: list[tuple[float, int]] = []
+    begin = time.monotonic()
+    while time.monotonic() < begin + after_seconds:
+        process.stdin.write(make_node.air(20, first=100 + 20 * len(written)))
+        process.stdin.flush()
+        written.append((time.monotonic(), 120 + 20 * len(written)))
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    process.wait()
+    frail.resume()
+    process = send(node, make_node.header())
+    make_node.until(lambda: spooled(node) == 0, "what was on disk to be delivered")
+    process.stdin.close()
+    assert process.wait(60) == 0
+
+    # Interval 0.3, linger 0.1, and what a busy machine adds.
+    safe = max(number for at, number in written if at < killed - 0.4 - 1.0)
+    assert safe > 1000
+    assert set(sound(1, safe)) <= numbers(node)
+    assert len(ids(node)) == len(set(ids(node)))
+
+
+def test_a_broker_that_is_slow_gets_everything_once(frail: Kafka, make_node: Make) -> None:
+    node = ready(make_node(frail, 0, source=PIPE), spool_fsync_seconds=0.1, linger_ms=20)
+    process = send(node, make_node.header() + make_node.air(100))
+    make_node.until(lambda: len(node.published()) == 93, "the first frames")
+    on_disk = []
+    for part in range(10):
+        frail.pause()
+        process.stdin.write(make_node.air(1000, first=100 + 1000 * part))
+        process.stdin.flush()
+        time.sleep(0.6)
+        on_disk.append(spooled(node))
+        frail.resume()
+        time.sleep(0.05)  # in which it answers some
+    make_node.until(lambda: len(set(ids(node))) == 9393, "all of it")
+    process.stdin.close()
+    said = process.stderr.read().decode()
+
+    assert process.wait(60) == 0, said
+    assert "the broker has not confirmed within 0.1 s; batches go to" in said
+    assert sum(map(bool, on_disk)) >= 8
+    assert len(ids(node)) == 9393
+    ended = node.statuses()[-1]
+    assert (ended["state"], ended["published"], ended["spooled"]) == ("ended", 9393, 0)
+
+
+def test_a_full_disk_is_survived_and_what_it_cost_is_counted(
+    frail: Kafka, away: Callable[[], None], make_node: Make, tmp_path: Path
+) -> None:
+    node = ready(make_node(frail, 0, source=PIPE), spool_mb=2)
+    disk = tmp_path / "spool"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=True)
+    try:
+        away()
+        process = send(node, make_node.header() + make_node.air(100_000))  # all but a pipe's 64 KiB
+        frail.start()
+        make_node.until(lambda: spooled(node) == 0, "what found room to be delivered")
+        process.stdin.write(make_node.air(1000, first=100_000))
+        process.stdin.close()
+        said = process.stderr.read().decode()
+        assert process.wait(60) == 0, said
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+    assert "No space left on device" in said
+    assert "Traceback" not in said
+    ended = node.statuses()[-1]
+    assert (ended["captured"], ended["state"], ended["spooled"]) == (101_000, "ended", 0)
+    assert ended["dropped_spool_full"] > 50_000
+    assert len(ids(node)) == len(set(ids(node))) == ended["published"] > 5_000
+    assert set(sound(100_001, 101_000)) <= numbers(node)
+
+
 @pytest.mark.parametrize("order", ["oldest_first", "fresh_first"])
 def test_fresh_frames_follow_the_spool_in_order_or_do_not_wait_for_it(
     frail: Kafka, away: Callable[[], None], make_node: Make, order: str
@@ -172,10 +274,12 @@ def test_fresh_frames_follow_the_spool_in_order_or_do_not_wait_for_it(
     assert rest == sorted(rest)
 
 
-def test_at_the_cap_the_oldest_are_dropped_and_counted_to_the_frame(
-    frail: Kafka, away: Callable[[], None], make_node: Make
+@pytest.mark.parametrize("dropped", ["oldest", "newest"])
+def test_at_the_cap_the_oldest_or_the_newest_are_dropped_and_counted_to_the_frame(
+    frail: Kafka, away: Callable[[], None], make_node: Make, dropped: str
 ) -> None:
-    node = ready(make_node(frail, 0, source=PIPE), spool_mb=2)
+    node = make_node(frail, 0, source=PIPE, partitions=1)
+    node = ready(node, spool_mb=2, spool_when_full=dropped)
     away()
     process = send(node, make_node.header() + make_node.air(100_000))
     make_node.until(lambda: spooled(node) > 10_000, "some on disk")
@@ -187,6 +291,14 @@ def test_at_the_cap_the_oldest_are_dropped_and_counted_to_the_frame(
     assert f"+ spooled {left:,}" in said
     assert f"spool_full {93_000 - left:,}" in said
     assert 1_700_000 < size(node) < 2_100_000
+    frail.start()
+    assert drain(node).returncode == 0
+    all_of_them, kept = sound(1, 100_000), sorted(numbers(node))
+    assert len(ids(node)) == len(kept) == left
+    if dropped == "oldest":
+        assert kept == all_of_them[-left:]
+    else:  # where no whole batch finds room any more, a shorter one may
+        assert kept[:-400] == all_of_them[: left - 400]
 
 
 def test_a_capture_file_waits_at_the_cap_and_loses_nothing(
@@ -282,8 +394,7 @@ def test_stalk_spool_drain_sends_what_an_agent_left(
     assert process.wait(60) == 0
     frail.start()
 
-    command = [sys.executable, "-m", "datastalker", "spool", "drain", "-c", str(node.file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    done = drain(node)
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"930 frames sent; {node.folder}/spool is empty\n"
