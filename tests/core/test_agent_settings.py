@@ -29,6 +29,15 @@ def test_a_misspelled_option_and_a_value_out_of_bounds_are_shown_where_they_are(
     ]
 
 
+def test_a_spool_has_two_mebibytes_at_least() -> None:
+    def problems(size: str) -> list[str]:
+        text = f"agent: {{spool_directory: s, spool_mb: {size}}}\n"
+        return [str(p) for p in configuration.parse(text + PIPELINE, "c.yaml").problems]
+
+    assert problems("1.9") == ["c.yaml:1:29: option 'spool_mb' must be at least 2, not 1.9"]
+    assert problems("2") == []
+
+
 def test_what_is_not_given_is_the_default() -> None:
     agent = configuration.parse("agent: {linger_ms: 20}\n" + PIPELINE, "c.yaml").agent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import importlib.util
 import json
@@ -61,6 +62,21 @@ def test_a_host_name_is_hostile_text_and_travels(parse: Any) -> None:
 
     assert message["hostname"] == "=cmd()\ufffd\n"
     assert decode_event(encode_event(message)) == message
+
+
+def test_what_is_said_in_a_frame_is_not_passed_on(parse: Any) -> None:
+    for head in (ARP, dhcp(b"annas-phone"), HEAD + b"\x88\xcc"):
+        said = json.dumps(parse(head + b"a letter"))
+        assert "letter" not in said
+        assert b"letter".hex() not in said
+
+
+def test_the_class_has_60_lines_at_most() -> None:
+    found = ast.parse((ROOT / "examples/ethernet.py").read_text()).body
+    (source,) = [each for each in found if isinstance(each, ast.ClassDef)]
+    assert source.name == "Ethernet"
+    assert source.end_lineno is not None
+    assert source.end_lineno - source.decorator_list[0].lineno + 1 <= 60
 
 
 def test_malformed_bytes_never_raise(parse: Any) -> None:

@@ -94,6 +94,20 @@ def test_the_kernel_filters_as_the_expression_says(make_radio: Make, make_sniffe
     assert sniffer.stop() == {"frames": 300, **NOTHING_DROPPED}
 
 
+def test_what_the_filter_keeps_out_takes_no_room_in_the_kernel(
+    make_radio: Make, make_sniffer: Make
+) -> None:
+    radio = make_radio()
+    sniffer = make_sniffer(radio.name, bpf="type mgt", buffer_mb=0.25).start()
+
+    with sniffer.held():  # nobody reads: as many beacons would be dropped
+        radio.send([make_sniffer.radiotap(make_sniffer.ack())] * 20_000)
+        radio.send([make_sniffer.radiotap(make_sniffer.beacon())])
+
+    sniffer.heard(1)
+    assert sniffer.stop() == {"frames": 1, **NOTHING_DROPPED}
+
+
 def test_what_is_longer_than_snaplen_is_cut_and_its_length_told(
     make_radio: Make, make_sniffer: Make
 ) -> None:

@@ -119,6 +119,16 @@ def test_a_live_agent_is_always_started_again_and_one_of_files_after_a_failure()
     assert value(service(source="pcap: {path: /srv/a}").unit(), "Restart") == "on-failure"
 
 
+@pytest.mark.parametrize("role", ["agent", "worker", "sink"])
+def test_it_is_started_with_the_machine_and_waits_for_nothing_but_itself(role: str) -> None:
+    unit = service(role, "csv" if role == "sink" else None).unit()
+
+    assert value(unit, "WantedBy") == "multi-user.target"
+    assert value(unit, "After") == "network.target"  # not online: broker and clock may come later
+    assert "Requires=" not in unit
+    assert value(unit, "StartLimitIntervalSec") == "0"  # it never gives up
+
+
 def test_homes_and_temporary_folders_are_hidden_unless_something_is_there() -> None:
     at_home = service(file="/home/pi/home.yaml").unit()
 

@@ -291,6 +291,18 @@ def test_a_key_that_won_t_do_is_told_of_and_never_shown(key: str, said: str) -> 
     assert SECRET not in shown
 
 
+def test_a_key_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(KEY + "\n")
+    found = []
+    for key in ("${file:key}", "${PSEUDONYM_KEY}"):
+        text = f"pipeline:\n- testing_messages\n- pseudonymise:\n    key: {key}\n"
+        parsed = config.parse(text, str(tmp_path / "c.yaml"), {"PSEUDONYM_KEY": KEY})
+        (out,) = config.build(parsed).feed([frame(ta=PHONE)])
+        found.append(out["ta"])
+
+    assert found == [of(PHONE)] * 2
+
+
 def test_no_command_shows_the_key(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(KEY + "\n")
     (tmp_path / "plug.py").write_text(BROKEN)
