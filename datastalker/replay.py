@@ -157,7 +157,7 @@ class Replay:
 
     def _paced(self, turn: Callable[[], None]) -> Iterator[Record]:
         """The records, each when its time has come."""
-        began, first = time.monotonic(), None
+        began, first = 0.0, None
         for records in self.history.read():
             turn()
             if self.stopped:
@@ -167,7 +167,8 @@ class Replay:
                 continue
             for record in records:
                 self._waiting[record.place].append(record)
-                first = record.time if first is None else first
+                if first is None:  # the pace is kept from then on, however long it took to come
+                    began, first = time.monotonic(), record.time
             while first is not None and (due := self._next(first, began)) is not None:
                 yield due
             self._hold_back()

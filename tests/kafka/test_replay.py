@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import gzip
 import json
+import os
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 import urllib.request
 import uuid
@@ -24,6 +29,7 @@ from datastalker import dump
 from datastalker.compare import compare
 from datastalker.errors import InputError, OutputError
 from datastalker.history import Decoder, History, Record
+from datastalker.position import show_time
 from infra.local import Elasticsearch, Kafka
 from infra.whole import ROOT, WholeError, messages, stalk, wait_until_idle, worker
 
@@ -58,6 +64,10 @@ class Site:
         with worker(Path(self.config), folder / "worker.log") as address:
             stalk("capture", "-q", "-c", self.config)
             wait_until_idle(address, self.count(self.frames))
+            end = time.monotonic() + 60
+            while self.frames not in self.moved():  # a worker commits every few seconds
+                assert time.monotonic() < end
+                time.sleep(0.2)
         self.drain()
 
     def write(self, name: str, window: float) -> str:
@@ -105,6 +115,11 @@ class Site:
             found[group] = sorted((p.topic, p.partition, p.offset) for p in parts)
         return found
 
+    def moved(self) -> set[str]:
+        """The topics in which somebody has come further than the beginning."""
+        every = (part for parts in self.offsets().values() for part in parts)
+        return {topic for topic, _, offset in every if offset > 0}
+
     def groups_of_replays(self) -> list[str]:
         admin = AdminClient({"bootstrap.servers": self.servers})
         valid = admin.list_consumer_groups().result().valid
@@ -132,6 +147,7 @@ def test_into_live_topics_it_adds_no_document_and_no_row_and_moves_no_ones_offse
     rows, documents, offsets = site.rows(), site.documents(), site.offsets()
     assert documents > 100
     assert len(rows) == documents
+    assert site.moved() >= {site.frames, site.decorated, site.presence}
     before = {topic: site.count(topic) for topic in (site.frames, site.decorated, site.presence)}
 
     for topic in before:
@@ -189,33 +205,97 @@ def test_a_filter_leaves_the_others_out_and_a_dry_run_publishes_nothing(site: Si
     assert site.count(site.frames) == before
 
 
-def test_it_keeps_the_pace_and_goes_on_where_it_was_ended(site: Site) -> None:
-    config = configuration.load(site.config)
-    topic, target = f"{site.name}.slow", f"{site.name}.slow-again"
-    start = time.time_ns() // 10**6 - 60_000
-    told = [Record(topic, 0, n, start + n * 1000, None, b"%d" % n, []) for n in range(12)]
-    admin = AdminClient({"bootstrap.servers": site.servers})
-    admin.create_topics([NewTopic(topic, 1, 1), NewTopic(target, 1, 1)])[target].result()
-    dump.publish(config, topic, lambda: told)
-    arguments = ["replay", "-c", site.config, "--topic", topic, "--to-topic", target]
-    command = [sys.executable, "-m", "datastalker", *arguments, "--speed", "2x"]
+class Slow:
+    """A topic of twelve messages that were published a second apart, a minute ago."""
 
-    began = time.monotonic()
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    while site.count(target) < 6:
-        assert time.monotonic() - began < 60
-        time.sleep(0.05)
-    took = time.monotonic() - began
-    process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
+    def __init__(self, site: Site) -> None:
+        self.site, self.topic = site, f"{site.name}.slow-{uuid.uuid4().hex[:6]}"
+        self.target = f"{self.topic}-again"
+        self.start = (time.time_ns() // 10**9 - 60) * 1000
+        admin = AdminClient({"bootstrap.servers": site.servers})
+        for future in admin.create_topics(
+            [NewTopic(self.topic, 1, 1), NewTopic(self.target, 1, 1)]
+        ).values():
+            future.result()
+        told = [
+            Record(self.topic, 0, n, self.start + n * 1000, None, b"%d" % n, []) for n in range(12)
+        ]
+        dump.publish(configuration.load(site.config), self.topic, lambda: told)
+        self.arguments = ["replay", "-c", site.config, "--topic", self.topic]
+        self.arguments += ["--to-topic", self.target]
 
-    assert process.returncode == 0, said
-    assert "go on with --resume" in said
-    assert took > 2.4  # 5 s of then
-    assert site.count(target) < 12
-    stalk(*arguments, "--resume")
-    assert [r.value for r in site.records(target)] == [b"%d" % n for n in range(12)]
-    assert site.groups_of_replays() == []
+    @property
+    def replayed(self) -> list[Record]:
+        return self.site.records(self.target)
+
+    def second(self, number: int) -> str:
+        return show_time((self.start + number * 1000) * 1000)
+
+    def play(self, count: int, number: int) -> tuple[int, str]:
+        """Replay at twice the pace, on a terminal, and send a signal when so many have come;
+        exit code, and what was shown."""
+        ours, theirs = os.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        command = [sys.executable, "-m", "datastalker", *self.arguments, "--speed", "2x"]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=theirs)
+        os.close(theirs)
+        end = time.monotonic() + 60
+        while self.site.count(self.target) < count:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.send_signal(number)
+        shown = b""
+        try:
+            while data := os.read(ours, 65_536):
+                shown += data
+        except OSError:  # nobody has the terminal's other end any more
+            pass
+        os.close(ours)
+        return process.wait(60), shown.decode()
+
+
+@pytest.fixture
+def slow(site: Site) -> Slow:
+    return Slow(site)
+
+
+ALL = [b"%d" % n for n in range(12)]
+
+
+def test_it_keeps_the_pace_tells_the_time_left_and_goes_on_where_it_was_ended(slow: Slow) -> None:
+    code, shown = slow.play(6, signal.SIGINT)
+
+    assert code == 0, shown
+    assert "go on with --resume" in shown
+    times = [record.time or 0 for record in slow.replayed]
+    assert 6 <= len(times) < 12
+    assert 2.4 < (times[5] - times[0]) / 1000 < 4.5  # 5 s of then, at twice the pace
+    lines = [line for line in shown.split("\r\x1b[2K")[:-1] if line]
+    looks = r"\[█*·*\] \d+%  [\d,]+ messages  [\d,]+/s  \d+ s left"
+    assert len(lines) > 3
+    assert [line for line in lines[1:] if not re.fullmatch(looks, line)] == []
+
+    stalk(*slow.arguments, "--resume")
+    assert [record.value for record in slow.replayed] == ALL
+    assert slow.site.groups_of_replays() == []
+
+
+def test_one_that_is_killed_goes_on_from_its_last_mark(slow: Slow) -> None:
+    code, _ = slow.play(9, signal.SIGKILL)
+    assert code == -signal.SIGKILL
+
+    stalk(*slow.arguments, "--resume")
+
+    values = [record.value for record in slow.replayed]
+    assert list(dict.fromkeys(values)) == ALL
+    assert values.count(b"0") == 1  # not from the beginning
+    assert slow.site.groups_of_replays() == []
+
+
+def test_a_range_is_given_by_the_times_at_which_messages_were_published(slow: Slow) -> None:
+    stalk(*slow.arguments, "--from", slow.second(3), "--to", slow.second(7))
+
+    assert [record.value for record in slow.replayed] == ALL[3:7]
 
 
 def test_two_configurations_over_the_same_range_and_what_differs(site: Site) -> None:
@@ -234,6 +314,32 @@ def test_two_configurations_over_the_same_range_and_what_differs(site: Site) -> 
     assert int(frame[-1].replace(",", "")) > 10  # copies that a short window lets pass
     assert any(line.startswith("+ ") for line in done.stdout.splitlines())
     assert site.count(site.decorated) == len(site.records(site.decorated))
+
+
+def test_which_keys_differ_and_in_how_many_messages_is_said(site: Site) -> None:
+    other = site.folder / "receivers.yaml"
+    text = Path(site.config).read_text()
+    other.write_text(text.replace("  - oui\n", "  - oui: {fields: [ra]}\n"))
+    before = {topic: site.count(topic) for topic in (site.frames, site.decorated, site.presence)}
+
+    command = [sys.executable, "-m", "datastalker", "replay"]
+    command += ["--to", "9", "--compare", site.config, str(other)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    lines = done.stdout.splitlines()
+    assert done.returncode == 1, done.stderr
+    kind, _, changed, gone, new = lines[2].replace(",", "").split()
+    assert (kind, gone, new) == ("frame", "0", "0")
+    transmitters = sum(
+        message.get("ta") is not None
+        for record in site.records(site.frames)
+        if record.offset < 9
+        for message in Decoder().decode(record).messages
+    )
+    (said,) = [line for line in lines if "'ta_randomized' differs in" in line]
+    assert 10 < int(said.split()[-1].replace(",", "")) <= min(int(changed), transmitters)
+    assert any(line.startswith("~ frame ") for line in lines)
+    assert {topic: site.count(topic) for topic in before} == before
 
 
 def test_where_no_file_can_be_kept_a_sentence_says_which_folder(
