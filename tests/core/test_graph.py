@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -195,6 +196,41 @@ def test_an_svg_is_whole_and_of_shapes_and_text_alone(draw: Draw, config: str) -
     assert "prefers-color-scheme:dark" in drawn
     assert "\x1b" not in drawn
     assert "http" not in drawn.replace("http://www.w3.org/2000/svg", "").replace("http://…@", "")
+
+
+@pytest.mark.parametrize("form", ["text", "mermaid", "svg"])
+def test_each_form_has_the_stages_the_cuts_and_their_keys(draw: Draw, form: str) -> None:
+    drawn = draw(HOME, "--format", form)
+
+    for part in ("wifi_sniffer", "pseudonymise", "dedupe", "beacon_filter", "csv", "elasticsearch",
+                 "capture agent: stalk capture", "workers home-1", "sink: stalk sink csv",
+                 "wifi.frames", "wifi.out", "wifi.presence", "home.sensors",
+                 "home-1-state-changelog", "home.dead-letters", "1 partition, compacted"):  # fmt: skip
+        assert part in drawn, part
+    assert drawn.count("4 partitions by ta, kept 3 days") == 2
+
+
+def test_in_mermaid_each_sink_is_reached_by_the_topics_alone(draw: Draw) -> None:
+    drawn = draw(HOME, "--format", "mermaid")
+    names = dict(re.findall(r"^ +(\w+)\[\(?\"([\w.-]+)", drawn, re.M))
+    arrows = [
+        pair
+        for line in re.findall(r"^ +(\w+(?: --> \w+)+)$", drawn, re.M)
+        for pair in pairwise(names[n] for n in line.split(" --> "))
+    ]
+
+    assert arrows == [
+        ("wifi_sniffer", "pseudonymise"),
+        ("pseudonymise", "wifi.frames"),
+        ("dedupe", "beacon_filter"),
+        ("wifi.frames", "dedupe"),
+        ("beacon_filter", "wifi.out"),
+        ("beacon_filter", "wifi.presence"),
+        ("wifi.out", "csv"),
+        ("wifi.presence", "csv"),
+        ("wifi.out", "elasticsearch"),
+        ("wifi.presence", "elasticsearch"),
+    ]
 
 
 def test_what_is_written_to_a_file_goes_by_its_name(draw: Draw) -> None:

@@ -43,6 +43,20 @@ def test_rules_and_their_tests_use_names_that_are_served() -> None:
         assert named <= set(METRICS)
 
 
+def test_there_is_a_rule_for_each_trouble_and_each_is_raised_in_a_test() -> None:
+    (group,) = yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"]
+    rules = {rule["alert"]: rule["expr"] for rule in group["rules"]}
+    for name in ("lag", "agent_dropped_frames_total", "source_kernel_dropped_messages_total",
+                 "agent_captured_frames_total", "agent_clock_offset_seconds", "dead_letters_total",
+                 "sink_dead_messages_total"):  # fmt: skip
+        assert any(re.search(rf"datastalker_{name}\b", expr) for expr in rules.values()), name
+
+    _, each = yaml.safe_load((FOLDER / "rules_test.yml").read_text())["tests"]
+    (fired,) = each["promql_expr_test"]
+    raised = {re.search('alertname="(\\w+)"', s["labels"])[1] for s in fired["exp_samples"]}
+    assert raised == set(rules)
+
+
 def test_each_rule_says_what_to_do() -> None:
     (group,) = yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"]
 

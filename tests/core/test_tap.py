@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from datastalker import page
+from datastalker import page, tapping
 from datastalker.page import Page, Server
 from datastalker.pipeline import Pipeline
 from datastalker.shown import as_line
@@ -78,6 +78,52 @@ def test_a_message_is_shown_as_it_is_before_and_behind_a_stage(running: Running)
 
         assert "ta_randomized" not in message(before)
         assert message(behind)["ta_randomized"] is True
+
+
+def test_what_comes_out_is_the_same_while_somebody_looks(running: Running) -> None:
+    frames = [
+        frame(n / 10, kind="BEACON" if n % 3 else "DATA", ssid=f"net {n % 5}", seq=n,
+              ta=f"02:00:00:00:00:{n % 7:02x}", bssid=f"02:00:00:00:00:{n % 7:02x}")
+        for n in range(300)
+    ]  # fmt: skip
+    alone = build(["beacon_filter", {"oui": {"fields": ["ta"]}}])
+    expected = alone.feed([each.copy() for each in frames])
+
+    with (
+        running.open(stage="source", filter=json.dumps({"kind": "DATA"})) as first,
+        running.open(stage="oui", at="in"),
+        running.open(stage="oui"),
+    ):
+        until(lambda: running.tapped()[1] and running.tapped("taps_in")[1])
+        got = running.pipeline.feed([each.copy() for each in frames])
+        assert message(first)["kind"] == "DATA"
+
+    assert [dict(each) for each in got] == [dict(each) for each in expected]
+    assert 0 < len(got) < len(frames)
+
+
+def test_a_tap_takes_one_percent_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(tapping, "perf_counter", clock)
+    tap = Tap()
+    for _ in range(1000):  # ten seconds of a pipeline that hands over lists all the time
+        before = clock.now
+        tap.see([frame(0, kind="DATA")] * 200)
+        clock.spent += clock.now - before
+        clock.now += 0.01
+
+    assert tap.passed_by > 100_000
+    assert 0.005 * clock.now < clock.spent < 0.02 * clock.now
+
+
+class Clock:
+    """Each look at it takes 20 µs, as long as a message takes to be written."""
+
+    now = spent = 0.0
+
+    def __call__(self) -> float:
+        self.now += 20e-6
+        return self.now
 
 
 def test_the_pipeline_forgets_who_has_gone(running: Running) -> None:

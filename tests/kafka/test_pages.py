@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -156,3 +157,36 @@ def test_messages_are_shown_at_a_stage_in_a_sink_and_in_a_topic(home: dict[str, 
     assert tap(f"{home['name']}.sensors", "--limit", "1")[0]["key"] == "attic"
     with pytest.raises(json.JSONDecodeError):
         tap("--list")
+
+
+def test_top_shows_an_agent_and_a_sink_that_run(home: dict[str, Any]) -> None:
+    def top(where: list[str], view: str) -> list[str]:
+        command = [sys.executable, "-m", "datastalker", "top", *where, "--once", "--view", view]
+        said = subprocess.run(
+            command, cwd=home["folder"], capture_output=True, text=True, timeout=60
+        )
+        assert said.returncode == 0, said.stderr
+        return [re.sub(r"\s{2,}", "|", line) for line in said.stdout.splitlines()]
+
+    agent, sink = (["--url", f"localhost:{home[of]['http_port']}"] for of in ("agent", "sinks"))
+    port = home["sinks"]["http_port"]
+    wait_for(lambda: "datastalker_lag" in get(port, "/metrics"), "the lag is measured")
+
+    networks = top(agent, "networks")
+    assert networks[1].startswith("network|bssid|ch")
+    assert any(line.startswith("Maple House|50:c7:bf:") for line in networks)
+    devices = top(agent, "devices")
+    assert devices[1].startswith("device|vendor")
+    assert len(devices) > 4
+    sensors = {line.split("|")[0]: line for line in top(agent, "sensors")[2:]}
+    assert sensors["attic"].endswith("|running")  # what the agent says of itself
+    assert "sensor-hall" in sensors  # whose frames it reads
+    stages = {line.split("|")[0]: line.split("|") for line in top(agent, "stages")[1:]}
+    assert stages["pcap"][2:4] != ["0", "0"]
+    assert "beacon_filter" in stages
+    stored = top(sink, "stages")
+    lag = stored[1].split("|").index("lag")
+    rows = {line.split("|")[0]: line.split("|") for line in stored[2:]}
+    assert rows["csv"][lag].isdigit()
+    topics = {line.split("|")[0] for line in top(["-c", "home.yaml", "--topics"], "stages")}
+    assert f"{home['name']}.frames" in topics

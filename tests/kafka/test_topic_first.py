@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -109,6 +110,30 @@ def test_a_range_is_given_by_time_or_offset_and_ends_where_it_says(site: Site) -
     assert places(site, "1:3", "1:5") == [(1, 3), (1, 4)]
     assert places(site, "-1h") == every
     assert places(site, "now") == places(site, "end") == places(site, None, "-1h") == []
+
+
+def test_a_new_stage_is_tried_on_a_range_of_it(site: Site) -> None:
+    (site.folder / "new.py").write_text(NEW)
+    trial = site.write("trial", f"{site.first}  - new\n  - csv: {{directory: {site.folder}/new}}\n")
+    Path(trial).write_text("plugins: [new.py]\n" + Path(trial).read_text())
+    stalk("run", "-q", "-c", trial, "--from", "2", "--to", "4")
+
+    with history(site, "2", "4") as found:
+        read = [m for some in found.read() for r in some for m in Decoder().decode(r).messages]
+    rows = site.rows("new", "frame")
+    assert Counter(row["id"] for row in rows) == Counter(message["id"] for message in read)
+    assert {json.loads(row["extra"])["tried"] for row in rows} == {True}
+
+
+NEW = """\
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage("new")
+class New(Stage):
+    def handle(self, message):
+        message["tried"] = True
+        return message
+"""
 
 
 def test_partitions_that_are_ahead_wait_and_nothing_is_lost_by_it(

@@ -12,6 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -51,6 +52,40 @@ EXPORTED = {
 }
 """Keys, by where they stand."""
 
+PROMISED = {
+    "overview": [
+        {"date_histogram @timestamp", "terms kind", "count"},
+        {"unique_count sensor"},
+        {"unique_count ssid"},
+        {"unique_count ta"},
+        {"terms ta_oui", "unique_count ta"},
+        {"terms channel", "count"},
+    ],
+    "networks": [
+        {"terms security", "unique_count bssid"},
+        {"terms bss_channel", "unique_count bssid"},
+        {"terms bssid", 'where kind:BEACON AND ssid:""'},
+        {"date_histogram @timestamp", "terms bssid", "average signal_dbm"},
+    ],
+    "devices": [
+        {"terms ta", "terms ta_oui", "min @timestamp", "max @timestamp"},
+        {"terms ta_randomized", "unique_count ta"},
+        {"terms ta", "terms ssid", "where kind:PROBE_REQ AND ssid:?*"},
+        {"date_histogram @timestamp", "terms sensor", "average signal_dbm"},
+    ],
+    "presence": [{"terms key", "terms first_seen", "max last_seen"}],
+    "sensors": [
+        {"date_histogram @timestamp", "terms key", "counter_rate of max captured"},
+        {"date_histogram @timestamp", "counter_rate of max dropped",
+         "counter_rate of max kernel_dropped"},
+        {"date_histogram @timestamp", "max spool_bytes"},
+        {"date_histogram @timestamp", "average clock_offset_ms"},
+        {"date_histogram @timestamp", "max waiting", "max spooled"},
+    ],
+    "alerts": [{"date_histogram @timestamp", "terms alert", "count"}],
+}  # fmt: skip
+"""By dashboard: what must be asked for by one of its panels, each."""
+
 COLUMN = {"dataType", "isBucketed", "label", "operationType", "scale"}
 TAKES = {
     "date_histogram": {"date"},
@@ -80,6 +115,42 @@ def test_the_six_dashboards_are_there_under_fixed_ids() -> None:
     assert found == {f"datastalker-{name}" for name in names}
     assert all(name.startswith("datastalker-") for name in OBJECTS)
     assert len(OBJECTS) == len(read(shipped()))  # no two types have one id
+
+
+def asks(panel: Any) -> set[str]:
+    """What a panel asks for: operations with their fields, and the condition."""
+    if panel["type"] == "search":
+        return {*panel["attributes"]["columns"]}
+    if panel["type"] == "visualization":
+        body = json.dumps(spec(panel)["data"]["url"]["body"])
+        return {" ".join(found) for found in re.findall(r'"(\w+)": {"field": "(\w+)"', body)}
+    columns = layer(panel)["columns"]
+    found = {f"where {panel['attributes']['state']['query']['query']}"}
+    for column in columns.values():
+        operation, field = column["operationType"], column.get("sourceField")
+        for of in column.get("references", ()):
+            operation += f" of {columns[of]['operationType']} {columns[of]['sourceField']}"
+        found.add(operation if field in (None, "___records___") else f"{operation} {field}")
+    return found
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_dashboard_shows_what_it_is_there_for(name: str) -> None:
+    panels = json.loads(OBJECTS[f"datastalker-{name}"]["attributes"]["panelsJSON"])
+    references = {r["name"]: r["id"] for r in OBJECTS[f"datastalker-{name}"]["references"]}
+    shown = [asks(OBJECTS[references[f"{p['panelIndex']}:{p['panelRefName']}"]]) for p in panels]
+
+    assert [wanted for wanted in PROMISED[name] if not any(wanted <= each for each in shown)] == []
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_the_docs_have_a_picture_of_each_panel(name: str) -> None:
+    panels = json.loads(OBJECTS[f"datastalker-{name}"]["attributes"]["panelsJSON"])
+    drawn = ElementTree.parse(ROOT / f"docs/kibana/{name}.svg").getroot()
+    lines = ["".join(each.itertext()) for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+
+    assert [p["title"] for p in panels if p["title"] not in lines] == [], "run `make kibana`"
+    assert f"(kibana/{name}.svg)" in (ROOT / "docs/kibana.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)

@@ -15,7 +15,7 @@ from datastalker import moment
 from datastalker.catalog import PLUGIN
 from datastalker.cli import main
 from datastalker.commands.schema import schema
-from datastalker.stage import REGISTRY
+from datastalker.stage import REGISTRY, Sink, SourceStage
 from datastalker.trial.run import run
 from datastalker.yamlfile import Document
 
@@ -458,10 +458,15 @@ def test_a_wrong_clock_moves_no_time(stalk_test: Run) -> None:
 
 
 def test_every_example_with_stages_carries_tests() -> None:
-    with_tests = {
-        path.name
+    configs = {
+        path.name: configuration.load(str(path))
         for path in [*(ROOT / "examples").glob("*.yaml"), ROOT / "config.template.yml"]
-        if configuration.load(str(path)).cases
+    }
+    with_stages = {
+        name
+        for name, config in configs.items()
+        if any(s.cls and not issubclass(s.cls, (SourceStage, Sink)) for s in config.steps)
     }
 
-    assert with_tests >= {"home.yaml", "home_alarm.yaml", "demo.yaml", "config.template.yml"}
+    assert with_stages >= {"home.yaml", "home_alarm.yaml", "demo.yaml", "config.template.yml"}
+    assert {name for name in with_stages if not configs[name].cases} == set()

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from datastalker import dump
+from datastalker.history import Record
 from datastalker.message import Message
 from datastalker.wire import BatchEncoder, decode_event, encode_event
 from datastalker.wire.frames import KNOWN, Origin, from_record
@@ -104,3 +106,40 @@ def test_events_are_the_same_to_avro_python3(folder: Path) -> None:
         for data, answer in zip(written, ask(folder, name, written), strict=True):
             assert bytes.fromhex(answer["again"]) == data
             assert answer["value"]["id"] == (decode_event(data).get("id") or "")
+
+
+CONTAINER = r"""
+import json, sys, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, sys.argv[1])
+import avro.datafile, avro.io
+with avro.datafile.DataFileReader(open(sys.argv[2], "rb"), avro.io.DatumReader()) as reader:
+    for value in reader:
+        print(json.dumps(value, default=lambda value: value.hex()))
+"""
+
+
+def test_what_export_writes_is_a_container_file_to_avro_python3(
+    folder: Path, tmp_path: Path
+) -> None:
+    every = bytes(range(256))
+    records = [
+        Record(
+            "a.frames", 2, 7, 1_772_470_800_123, b"\x02\0k", every, [("o", b"\xff"), ("n", None)]
+        ),
+        Record("a.frames", 0, 9, None, None, None, []),
+    ]
+    dump.write(tmp_path / "a.avro", records)
+    command = [sys.executable, "-c", CONTAINER, str(folder), str(tmp_path / "a.avro")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first == {
+        "topic": "a.frames", "partition": 2, "offset": 7, "time": 1_772_470_800_123,
+        "key": "02006b", "value": every.hex(),
+        "headers": [{"name": "o", "value": "ff"}, {"name": "n", "value": None}],
+    }  # fmt: skip
+    assert (second["key"], second["value"], second["time"], second["headers"]) == (
+        None, None, None, [],
+    )  # fmt: skip
