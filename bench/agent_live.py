@@ -20,6 +20,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import yaml
+from confluent_kafka import Consumer, TopicPartition
 
 from bench import frames
 from bench.agent_memory import memory
@@ -28,6 +29,7 @@ from bench.process import ROOT, MissingError
 from datastalker import config as configuration
 from datastalker.broker import connect
 from datastalker.segments import topic_plans
+from datastalker.wire import decode_batch
 from infra.local import Radio, Stack
 
 INTERFACE = "dsbench0"
@@ -79,7 +81,7 @@ def main() -> None:
             tables = {
                 "cpu": lambda: cpu(tools, radio, air),
                 "rates": lambda: rates(tools, radio, air),
-                "start": lambda: start(radio, air, Path(folder)),
+                "start": lambda: start(radio, air, Path(folder), config),
                 "memory": lambda: memory(radio, air, config),
             }
             for name in wanted:
@@ -155,8 +157,9 @@ class _Sender:
         return sent
 
 
-def start(radio: Radio, air: list[bytes], folder: Path) -> str:
-    """From the start of the process to the first frame that is heard, and to its coming out."""
+def start(radio: Radio, air: list[bytes], folder: Path, config: Path) -> str:
+    """From the start of the process to the first frame that is heard, and to its coming out: of
+    `stalk run`, and of an agent with its broker."""
     file = folder / "start.yaml"
     source = {"wifi_sniffer": {"interface": INTERFACE}}
     file.write_text(yaml.safe_dump({"pipeline": [source, {"print": {"format": "json"}}]}))
@@ -179,7 +182,42 @@ def start(radio: Radio, air: list[bytes], folder: Path) -> str:
     rows = ["| from start to | seconds, best of 3 |", "| --- | --- |"]
     rows.append(f"| the first frame heard | {min(heard):.2f} |")
     rows.append(f"| its being printed | {min(out):.2f} |")
+    agents = [_start_agent(radio, air, config) for _ in range(3)]
+    rows.append(f"| the first frame heard, by an agent | {min(each for each, _ in agents):.2f} |")
+    rows.append(f"| its being in Kafka | {min(each for _, each in agents):.2f} |")
     return "\n".join(rows)
+
+
+def _start_agent(radio: Radio, air: list[bytes], config: Path) -> tuple[float, float]:
+    """Seconds to the first frame that an agent heard, and to its being in the topic."""
+    loaded = configuration.load(str(config))
+    plan = next(plan for plan in topic_plans(loaded) if plan.name.endswith(".frames"))
+    servers = loaded.settings["kafka"]["bootstrap_servers"]
+    consumer = Consumer(
+        {"bootstrap.servers": servers, "group.id": "start", "fetch.wait.max.ms": 10}
+    )
+    command = [sys.executable, "-m", "capture_agent", "-c", str(config)]
+    try:
+        ends = [TopicPartition(plan.name, number) for number in range(plan.partitions)]
+        for end in ends:
+            end.offset = consumer.get_watermark_offsets(end, timeout=30)[1]
+        consumer.assign(ends)
+        consumer.poll(1)
+        began = time.time()
+        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+            first, there = 0, 0.0
+            while not first and time.time() < began + 30:
+                radio.send(air[:10], 1000)
+                message = consumer.poll(0.005)
+                if message is not None and message.error() is None:
+                    times = [f["timestamp"] for f in decode_batch(message.value()).messages]
+                    first, there = min(times, default=0), time.time()
+            process.terminate()
+    finally:
+        consumer.close()
+    if not first:
+        raise RuntimeError("no frame came to Kafka within 30 s")
+    return first / 1e6 - began, there - began
 
 
 def _configure(folder: Path, servers: str) -> Path:
