@@ -46,6 +46,7 @@ class _Expect:
         "partial", "exact: no keys but those that are named"
     )
     others: bool = option(False, "other messages may be between them")
+    up: list | None = option(None, "messages that stages sent up, to the source: tune")  # type: ignore[type-arg]
     counters: dict | None = option(None, "counters since the beginning")  # type: ignore[type-arg]
     stages: dict[str, dict] | None = option(  # type: ignore[type-arg]
         None, f"by a stage's name, its counts: {', '.join(_COUNTS)}"
@@ -295,13 +296,8 @@ class _Reader:
             self.report((*path, key), text)
             given = {k: v for k, v in given.items() if k != key}
         values = complete(EXPECT, given, path, self.report)
-        at = (*path, "messages") if isinstance(value, dict) else path
-        for index, item in enumerate(values["messages"] or []):
-            if not isinstance(item, dict):
-                text = "a message is a mapping of its keys to what they should be"
-                self.report((*at, index), text)
-            else:
-                check_message(item, (*at, index), self.report, self.warn, matching=True)
+        self._messages(values["messages"], (*path, "messages") if isinstance(value, dict) else path)
+        self._messages(values["up"], (*path, "up"))
         for index, item in enumerate(values["dead_letters"] or []):
             here = (*path, "dead_letters", index)
             if not isinstance(item, dict):
@@ -316,7 +312,7 @@ class _Reader:
             self._known(values["topic"], self.topics, (*path, "topic"), "topic")
         if values["sink"] is not None and values["topic"] is not None:
             self.report(path, "'sink' and 'topic': give one of them")
-        looks = ("messages", "count", "counters", "stages", "dead_letters")
+        looks = ("messages", "count", "up", "counters", "stages", "dead_letters")
         if all(values[name] is None for name in looks) and set(before) <= set(EXPECT):
             self.report(path, f"it expects nothing: give {', '.join(looks[:-1])} or {looks[-1]}")
         check_value(self.report, "count", values["count"], (*path, "count"))
@@ -328,6 +324,14 @@ class _Reader:
                 self._known(name, _COUNTS, (*path, "stages", label, name), "count")
                 check_value(self.report, name, wanted, (*path, "stages", label, name))
         return values
+
+    def _messages(self, expected: list[Any] | None, path: Path) -> None:
+        for index, item in enumerate(expected or []):
+            if not isinstance(item, dict):
+                text = "a message is a mapping of its keys to what they should be"
+                self.report((*path, index), text)
+            else:
+                check_message(item, (*path, index), self.report, self.warn, matching=True)
 
     def _known(self, name: str, names: Iterable[str], path: Path, what: str) -> None:
         known = list(names)

@@ -21,7 +21,7 @@ from datastalker.message import Message
 from datastalker.pipeline import Pipeline
 from datastalker.settings import Step
 from datastalker.topics import FRAME
-from datastalker.trial.route import END_LABEL, Recorder, route
+from datastalker.trial.route import END_LABEL, UP_LABEL, Recorder, route
 from datastalker.wire import SingleObject, decode_batch, decode_event
 from processors.outputs import Head, Output, Outputs
 from processors.partition import Partition, Record
@@ -29,6 +29,8 @@ from processors.partition import Partition, Record
 Place = tuple[str, str]
 END: Place = ("end", "")
 """What comes out of the last topic, before sinks; without topics, out of the pipeline."""
+UP: Place = ("up", "")
+"""What stages have sent up to the source."""
 
 _COUNTS = ("received", "sent", "dropped", "errors", "skipped")
 
@@ -213,7 +215,7 @@ class Hub:
             if isinstance(entry.component, Recorder):
                 label, kept = entry.component.label, entry.component.kept
                 recorded[label] = len(kept)
-                place = END if label == END_LABEL else ("sink", label)
+                place = {END_LABEL: END, UP_LABEL: UP}.get(label, ("sink", label))
                 self.heard[place] += kept[again[label] if again else 0 :]
                 entry.component.kept = []
         return recorded

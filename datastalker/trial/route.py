@@ -16,6 +16,8 @@ from datastalker.topics import FRAME, TopicPlan
 
 END_LABEL = "(end)"
 """Of the recorder behind the last stage, where there is no topic."""
+UP_LABEL = "(source)"
+"""Of the one before the first."""
 
 
 class Recorder(Stage):
@@ -34,6 +36,16 @@ class Recorder(Stage):
     def restored(self) -> None:
         """What came before is done again, or is stored."""
         self.kept.clear()
+
+
+class Above(Recorder):
+    """Stands for the source: keeps what stages send up to it."""
+
+    def handle_bulk(self, messages: list[Message]) -> list[Message]:
+        return messages
+
+    def on_upstream(self, message: Message) -> None:
+        self.kept.append(message.copy())
 
 
 class Every(dict[str, TopicPlan]):
@@ -83,7 +95,7 @@ def route(config: Config, case: Case) -> Route:
             steps = _behind(steps, case.from_)
         given, name = Every("given"), config.settings["name"]
         end = Step("recorder", END_LABEL, Recorder, {"label": END_LABEL}, None, ())
-        worker = Segment(1, name, [*_quiet(steps), end], given)
+        worker = Segment(1, name, [_above(), *_quiet(steps), end], given)
         return Route(Segment(0, name, [], target=given), [worker])
     first, last = cut[0], cut[-1]
     agent = Segment(0, first.name, _quiet(s for s in first.steps if not _is_source(s)))
@@ -91,6 +103,7 @@ def route(config: Config, case: Case) -> Route:
     workers = [replace(segment, steps=_quiet(segment.steps)) for segment in cut[1:-1]]
     if case.from_ is not None:
         _begin(case.from_, agent, workers, last)
+    agent.steps = [_above(), *agent.steps]
     return Route(agent, workers, last.steps)
 
 
@@ -119,6 +132,10 @@ def _begin(place: str, agent: Segment, workers: list[Segment], last: Segment) ->
 def _behind(steps: list[Step], label: str) -> list[Step]:
     at = next(index for index, step in enumerate(steps) if step.label == label)
     return steps[at:]
+
+
+def _above() -> Step:
+    return Step("recorder", UP_LABEL, Above, {"label": UP_LABEL}, None, ())
 
 
 def _is_source(step: Step) -> bool:

@@ -15,7 +15,7 @@ from datastalker.config import Config
 from datastalker.errors import ConfigError, DataStalkerError
 from datastalker.moment import START, since
 from datastalker.trial import report
-from datastalker.trial.hub import END, Hub, Place
+from datastalker.trial.hub import END, UP, Hub, Place
 from datastalker.trial.inputs import Inputs
 from datastalker.trial.match import Clock
 from datastalker.trial.report import Line
@@ -159,6 +159,12 @@ class _Trial:
         if wanted["messages"] is not None or wanted["count"] is not None:
             messages, where = self._window(wanted)
             found = report.messages(wanted, messages, where, self.clock)
+            if found is not None:
+                return Failure(step, *found)
+        if wanted["up"] is not None:
+            sent = self.hub.heard[UP][self._marks.get(UP, 0) :]
+            as_messages = {**wanted, "messages": wanted["up"], "count": None}
+            found = report.messages(as_messages, sent, "the source", self.clock)
             if found is not None:
                 return Failure(step, *found)
         if wanted["counters"] is not None:

@@ -446,6 +446,44 @@ def test_what_an_agent_loses_is_told_of_too(stalk_test: Run) -> None:
     assert "step 1, given: counting lost a message" in stalk_test(pipeline, steps % "")[1]
 
 
+TUNING = """\
+from datastalker.pipeline import Message, Pipeline, Stage
+
+@Pipeline.register_stage("tuning")
+class Tuning(Stage):
+    def handle(self, message):
+        if message["kind"] == "AUTH":
+            self.up(Message(type="tune", freq_mhz=message["freq_mhz"], seconds=2))
+        return message
+"""
+
+
+def test_what_a_stage_asks_of_the_source_is_expected_too(stalk_test: Run, tmp_path: Path) -> None:
+    (tmp_path / "tuning.py").write_text(TUNING)
+    uncut = UNCUT.replace("counting", "tuning")
+    agent = CUT.replace("counting", "tuning").replace(
+        "  - topic: t.in\n", "  - tuning\n  - topic: t.in\n"
+    )
+    steps = """
+- given: {kind: AUTH, ta: "02:00:00:00:00:01", seq: 1, freq_mhz: 2437}
+- given: {kind: ACK, ra: "02:00:00:00:00:01"}
+- expect: {up: [{type: tune, freq_mhz: %s, seconds: 2}]}
+- expect: {type: frame, count: 2}
+- crash
+- given: {kind: ACK, ra: "02:00:00:00:00:02"}
+- expect: {up: []}
+"""
+    for pipeline in (uncut, agent):
+        code, out, err = stalk_test(pipeline, steps % 2437)
+        assert (code, err) == (0, ""), out
+        code, out, _ = stalk_test(pipeline, steps % 2412)
+        assert code == 1
+        assert "not what was expected at the source" in out
+        assert "- freq_mhz: 2412\n" in out
+    below = CUT.replace("counting", "tuning")  # nothing goes up through a topic
+    assert "at the source, nothing came" in stalk_test(below, steps % 2437)[1]
+
+
 def test_a_wrong_clock_moves_no_time(stalk_test: Run) -> None:
     steps = """
 - given: {ta: "02:00:00:00:00:01", seq: 1}
