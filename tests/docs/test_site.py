@@ -42,6 +42,24 @@ def test_every_page_is_built_and_can_be_searched(site):
     assert "url=README.html" in (site / "index.html").read_text(encoding="utf-8")
 
 
+def test_a_word_is_found_on_the_page_that_is_about_it(site):
+    index = (site / "searchindex.js").read_text(encoding="utf-8")
+    found = json.loads(index[index.index("{") : index.rindex("}") + 1])
+    page = (site / "search.html").read_text(encoding="utf-8")
+
+    def pages(stem):
+        numbers = [found[part].get(stem, []) for part in ("terms", "titleterms")]
+        listed = [n for some in numbers for n in (some if isinstance(some, list) else [some])]
+        return {found["docnames"][number] for number in listed}
+
+    assert "docs/kibana" in pages("dashboard")
+    assert "docs/replay" in pages("resum")
+    assert {"docs/tap", "docs/commands"} <= pages("tap")
+    for script in re.findall(r'<script src="([^"?]+)', page):
+        assert (site / script).exists(), script
+    assert "searchindex.js" in page
+
+
 def test_a_reader_without_a_network_sees_all_of_it(site):
     fetched = re.compile(
         r"""(?:\ssrc=["']?|<link[^>]*\shref=["']?|url\(["']?|@import\s+["']?)((?:https?:)?//[^"')\s>]+)"""
