@@ -162,6 +162,7 @@ def test_messages_are_shown_at_a_stage_in_a_sink_and_in_a_topic(home: dict[str, 
 def test_top_shows_an_agent_and_a_sink_that_run(home: dict[str, Any]) -> None:
     def top(where: list[str], view: str) -> list[str]:
         command = [sys.executable, "-m", "datastalker", "top", *where, "--once", "--view", view]
+        command += ["--seconds", "3"]  # the air that the agent reads lasts two minutes
         said = subprocess.run(
             command, cwd=home["folder"], capture_output=True, text=True, timeout=60
         )
