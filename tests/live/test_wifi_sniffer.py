@@ -275,6 +275,37 @@ def test_names_that_no_interface_can_have(make_sniffer: Make, interface: Any, te
     assert (code, text in said) == (2, True), said
 
 
+@pytest.mark.parametrize(
+    ("hopper", "text"),
+    [
+        ({"channels": [6, 999]}, "wifi_sniffer: '999' is no channel of 2.4 or 5 GHz"),
+        ({"channels": []}, "must name at least one channel; without it, all of `bands` are"),
+        ({"bands": [3]}, "option 'bands' has bands 2.4, 5 and 6 (GHz), not 3"),
+        ({"width_mhz": 30}, "option 'width_mhz' must be 20, 40, 80 or 160"),
+        ({"dwell": 5}, "unknown option 'dwell', did you mean 'dwell_ms'?"),
+    ],
+)
+def test_a_mistake_in_the_hopper_s_options_is_shown(
+    make_radio: Make, make_sniffer: Make, hopper: Any, text: str
+) -> None:
+    code, said = _check(make_sniffer, make_radio().name, hopper=hopper)
+
+    assert (code, text in said) == (2, True), said
+
+
+@pytest.mark.parametrize(
+    "hopper",
+    [
+        True,
+        {"bands": [2.4, 5, 6], "width_mhz": 80, "dwell_ms": 100, "karma": False},
+        {"channels": [1, "36/80", "5955/160"], "bands": [2.4, 5, 6], "max_karma": 3},
+    ],
+    ids=["true", "bands", "list"],
+)
+def test_a_hopper_has_bands_or_a_list(make_radio: Make, make_sniffer: Make, hopper: Any) -> None:
+    assert _check(make_sniffer, make_radio().name, hopper=hopper) == (0, "")
+
+
 def test_check_warns_of_what_is_not_there_now(make_radio: Make, make_sniffer: Make) -> None:
     assert _check(make_sniffer, make_radio().name) == (0, "")
     code, said = _check(make_sniffer, ["nomon0", "lo"], user="nosuchuser")
