@@ -58,6 +58,8 @@ def segments(config: Config) -> list[Segment]:
             found[-1].steps.append(step)
             continue
         plans = _plans(config, step.topics)
+        if len(found) == 1 and found[0].steps:
+            plans = {kind: _by_the_brokers_clock(plan) for kind, plan in plans.items()}
         found[-1].target = plans
         number = len(found)
         found.append(Segment(number, f"{config.settings['name']}-{number}", source=plans))
@@ -69,7 +71,12 @@ def sensors_topic(config: Config) -> TopicPlan:
 
     A cut may name it, and what stands below then gets their status: `sensor: NAME.sensors`.
     """
-    plan = _plan(config, _sensors(config), (SENSOR,))
+    return _by_the_brokers_clock(_plan(config, _sensors(config), (SENSOR,)))
+
+
+def _by_the_brokers_clock(plan: TopicPlan) -> TopicPlan:
+    """A topic that agents write to, whose clocks may be wrong: by the sender's time Kafka refuses what
+    is more than an hour ahead, and a message of 1970 is older than any retention."""
     return replace(plan, settings={"message.timestamp.type": "LogAppendTime"})
 
 

@@ -418,8 +418,14 @@ def test_a_cut_that_names_the_sensors_topic_gives_sinks_the_agents_status() -> N
     assert config.problems == []
     named = {plan.name: plan for plan in segments.topic_plans(config)}
     assert named["home.sensors"] == segments.sensors_topic(config)
-    assert named["home.sensors"].settings == {"message.timestamp.type": "LogAppendTime"}
     assert segments.segments(config)[-1].source["sensor"].name == "home.sensors"
+
+
+def test_what_agents_write_has_the_broker_s_time_whatever_their_clocks_say() -> None:
+    plans = segments.topic_plans(_with_status_in("home.sensors"))
+
+    by_broker = {p.name for p in plans if p.config().get("message.timestamp.type")}
+    assert by_broker == {"a", "home.sensors"}
 
 
 def test_a_topic_for_status_that_no_agent_writes_to_is_a_mistake() -> None:

@@ -76,6 +76,15 @@ def test_a_message_whose_time_no_index_could_go_by_is_none(timestamp: object) ->
         made(Message(type="frame", timestamp=timestamp, id="a-1"))
 
 
+def test_a_frame_of_a_clock_in_1970_is_stored_under_that_day_and_marked() -> None:
+    action, text = made(Message(type="frame", timestamp=20_000_000, id="a-1", clock_wrong=True))
+
+    assert json.loads(action)["create"]["_index"] == "x-frame-1970.01.01"
+    said = json.loads(text)
+    assert said["@timestamp"].startswith("1970-01-01T00:00:20")
+    assert said["extra"]["clock_wrong"] is True
+
+
 def test_an_index_is_named_by_the_messages_own_day() -> None:
     action, text = made(Message(type="frame", timestamp=1_772_471_000_000_001, id='a"1'))
     assert json.loads(action) == {"create": {"_index": "x-frame-2026.03.02", "_id": 'a"1'}}

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import confluent_kafka
 import pytest
 
 from datastalker import config as configuration
@@ -23,9 +24,18 @@ PIPE = {"pcap": {"path": "-"}}
 
 _SHIFT = """
 import time
-_time, _time_ns = time.time, time.time_ns
-time.time = lambda: _time() - 7200
-time.time_ns = lambda: _time_ns() - 7200 * 10**9
+import confluent_kafka
+
+_time, _time_ns, _Producer = time.time, time.time_ns, confluent_kafka.Producer
+time.time = lambda: _time() + {0}
+time.time_ns = lambda: _time_ns() + {0} * 10**9
+
+class Producer(_Producer):
+    def produce(self, *arguments):
+        now = int(time.time() * 1000)  # as the library does, by the machine's clock
+        super().produce(*arguments, timestamp=now)
+
+confluent_kafka.Producer = Producer
 """
 
 
@@ -82,17 +92,20 @@ def test_the_frames_of_a_capture_file_have_no_clock_of_ours(kafka: Kafka, make_n
     assert {b.clock_offset_ms for kept in node.batches().values() for b in kept} == {None}
 
 
-def test_a_clock_that_is_two_hours_slow_is_an_alert_and_its_frames_are_marked(
-    kafka: Kafka, make_node: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("seconds", [-7200, 7200])
+def test_a_clock_that_is_two_hours_off_is_an_alert_and_its_frames_arrive_and_are_marked(
+    kafka: Kafka, make_node: Make, monkeypatch: pytest.MonkeyPatch, seconds: int
 ) -> None:
+    now = int(time.time()) + seconds
     for name in ("time", "time_ns"):  # `ready` loads the plug-in here too: put back at the end
         monkeypatch.setattr(time, name, getattr(time, name))
+    monkeypatch.setattr(confluent_kafka, "Producer", confluent_kafka.Producer)
     node = make_node(kafka, 0, source=PIPE, topics={"alert": "alerts"})
-    (node.folder / "shift.py").write_text(_SHIFT)  # nobody may set the clock of this machine
+    # Nobody may set the clock of this machine
+    (node.folder / "shift.py").write_text(_SHIFT.format(seconds))
     node.settings = {"plugins": ["shift.py"]}
     node.ready(status_seconds=0.3, linger_ms=20)
     process = node.start(stdin=subprocess.PIPE, text=False)
-    now = int(time.time()) - 7200
     process.stdin.write(make_node.header() + heard(now, 1))
     process.stdin.flush()
     make_node.until(lambda: node.events("alerts"), "an alert")
@@ -103,12 +116,14 @@ def test_a_clock_that_is_two_hours_slow_is_an_alert_and_its_frames_are_marked(
 
     (alert,) = node.events("alerts")
     assert alert["alert"] == "clock_off"
-    assert abs(alert["clock_offset_ms"] + 7_200_000) < 2000
+    assert abs(alert["clock_offset_ms"] - seconds * 1000) < 2000
     found = re.search(
-        r"the clock of porch is ([\d,.]+) s behind the broker's; set it, or run an", said
+        r"the clock of porch is ([\d,.]+) s (behind|ahead of) the broker's; set it, or run an", said
     )
     assert found, said
     assert 7190 < float(found[1].replace(",", "")) < 7210
+    assert found[2] == ("behind" if seconds < 0 else "ahead of")
+    assert len(node.published()) == 7
     assert node.statuses()[-1]["clock"] == "off"
     marked = [frame["timestamp"] for frame in node.published() if "clock_wrong" in frame]
     assert marked == [(now + n) * 1_000_000 for n in range(1, 6)]
