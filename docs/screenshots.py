@@ -39,9 +39,7 @@ pipeline:
 
 OVER_KAFKA = """\
 name: home
-kafka: {bootstrap_servers: "SERVERS", partitions: 4, retention_hours: 72}
-topics:
-  wifi.presence: {partitions: 1}
+kafka: {bootstrap_servers: "SERVERS", partitions: 4}
 pipeline:
   - pcap: {path: "captures/*.pcap"}
   - topic: wifi.frames
@@ -81,8 +79,8 @@ def report(folder: Path, servers: str | None) -> Iterator[str]:
 def topics_plan(folder: Path, servers: str | None) -> Iterator[str]:
     """What a broker without topics lacks."""
     text = OVER_KAFKA.replace("SERVERS", servers or "")
-    (folder / "home.yaml").write_text(text, encoding="utf-8")
-    yield "stalk topics plan -c home.yaml"
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    yield "stalk topics plan -c config.yaml"
 
 
 def doctor(folder: Path, servers: str | None) -> Iterator[str]:

@@ -7,6 +7,7 @@ import pytest
 
 from datastalker import config as configuration
 from datastalker.catalog import BUILTIN
+from datastalker.segments import topic_plans
 from datastalker.stage import REGISTRY
 from datastalker.testing import Messages  # noqa: F401 - registered before any test
 from datastalker.trial import run as trial
@@ -41,6 +42,19 @@ def test_yaml_in_the_docs_can_run(code):
     assert [str(problem) for problem in [*config.problems, *config.test_problems]] == []
     for case in config.cases:
         assert trial.run(config, case).failure is None
+
+
+def test_pages_and_examples_that_share_a_topic_want_the_same_of_it():
+    texts = {param.id: param.values[0] for param in blocks("yaml")}
+    texts |= {path.name: path.read_text(encoding="utf-8") for path in EXAMPLES}
+    wanted = {}
+    for where, text in texts.items():
+        for plan in topic_plans(configuration.parse(text, where)):
+            what = plan.partitions, plan.replication, plan.key, plan.config()
+            wanted.setdefault(plan.name, {}).setdefault(str(what), []).append(where)
+
+    assert len({page for wants in wanted["wifi.frames"].values() for page in wants}) > 5
+    assert {name: wants for name, wants in wanted.items() if len(wants) > 1} == {}
 
 
 @pytest.mark.parametrize("code", blocks("python"))
