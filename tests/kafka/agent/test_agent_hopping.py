@@ -169,18 +169,19 @@ def test_it_makes_its_interface_hops_stays_with_clients_and_goes_where_a_stage_w
     node = node_on(card, kafka, make_node)
     process = start(node, card, make_node)
     radio = Radio.kept(card.mon)
-    make_node.until(lambda: len(card.visits()) >= 6 and shares(node), "two rounds")
+    make_node.until(lambda: len(card.visits()) >= 6 and len(shares(node)) > 1, "two rounds")
     assert card.visits()[:6] == [2412, 2437, 2462] * 2
     assert capabilities(process) == {NET_ADMIN | FILES}  # of root: what files need
 
     before = len(shares(node))
     with card.client(radio) as sent:
         make_node.until(lambda: len(shares(node)) >= before + 3, "shares with a client")
-    alone, *_ = shares(node)
+    alone = shares(node)[1]
     stayed = shares(node)[before + 1]  # the one before it began without the client
     assert set(alone) == set(stayed) == {2412, 2437, 2462}
-    assert alone[2437] < 0.5 < stayed[2437]
-    assert all(0.5 < sum(each.values()) < 1.01 for each in (alone, stayed))
+    # The time that it takes to change is nobody's; on a busy machine that is much of it.
+    assert alone[2437] / sum(alone.values()) < 0.5 < stayed[2437] / sum(stayed.values())
+    assert all(0.2 < sum(each.values()) < 1.01 for each in (alone, stayed))
 
     make_node.until(lambda: card.visits()[-1] != 2462, "another channel than 11")
     joined = len(card.visits())
