@@ -1,7 +1,7 @@
 """`stalk`, the command line: finds the command, and shows an error as one sentence.
 
 Exit codes: 0 done (also after Ctrl-C), 1 something could not be read, written or done, 2 the
-configuration or the command line is wrong.
+configuration or the command line is wrong. A reader that goes away (`| head`) changes nothing.
 """
 
 from __future__ import annotations
@@ -136,6 +136,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
 
 def main(args: list[str] | None = None) -> Any:
     """Run the command line; never shows a traceback for what has a name."""
+    standard_output.outlive_readers()
     try:
         cli.main(args, prog_name="stalk", standalone_mode=True)
     except ConfigError as error:
@@ -145,9 +146,6 @@ def main(args: list[str] | None = None) -> Any:
     except DataStalkerError as error:
         click.echo(f"stalk: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # `stalk … | head`: who reads has had enough
-        standard_output.give_up()
-        sys.exit(0)
     except OSError as error:
         if error.filename is not None or error.errno not in _STDOUT:
             raise

@@ -19,7 +19,8 @@ def commands() -> str:
         "Made by `make reference` from the code: what each says with `--help`.",
         "",
         "Exit codes: 0 done (also after Ctrl-C), 1 something could not be read, written or done, 2 the",
-        "configuration or the command line is wrong.",
+        "configuration or the command line is wrong. Where who reads has had enough (`| head`), it ends",
+        "as it would have, quietly and with its own exit code; `run` and `tap` stop then, with 0.",
         "",
     ]
     for title, text in helps():

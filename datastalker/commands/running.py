@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from datastalker import config as configuration
-from datastalker import pages
+from datastalker import pages, standard_output
 from datastalker.collector import spare_the_collector
 from datastalker.commands.tables import columns, cut, table, terminal_width
 from datastalker.errors import ConfigError, DataStalkerError, Problem
@@ -72,6 +72,8 @@ def run(
     def after_batch() -> None:
         if on_batch is not None:
             on_batch()
+        if standard_output.reader_is_gone():
+            pipeline.stop("nobody reads the output any more")
         progress.update()
 
     ended = False

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from datastalker import config as configuration
-from datastalker import pages
+from datastalker import pages, standard_output
 from datastalker.commands.filters import FILTER, Filter
 from datastalker.commands.options import config_option
 from datastalker.commands.ranges import POSITION
@@ -127,7 +127,7 @@ def _show(
             line = as_json(one) if style == "json" else as_line(one)
             click.echo(cut(line, width) if width and style == "text" else line)
             said.shown += 1
-            if said.shown == limit:
+            if said.shown == limit or standard_output.reader_is_gone():
                 break
     except KeyboardInterrupt:
         pass

@@ -128,6 +128,34 @@ def test_who_reads_may_stop_reading(folder: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("--help",), 0), (("run", "--help"), 0), (("run",), 0), (("stages",), 0), (("schema",), 0),
+        (("check",), 0), (("check", "-c", "wrong.yaml"), 2), (("oui", "info"), 0), (("graph",), 0),
+        (("report",), 0), (("report", "none"), 1), (("simulate", "--out", "air", "--minutes", "1"), 0),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)  # fmt: skip
+def test_every_command_ends_quietly_with_its_own_exit_code_where_nobody_reads(
+    folder: Path, args: tuple[str, ...], code: int, stream: str
+) -> None:
+    (folder / "wrong.yaml").write_text("pipeline: [none]\n")
+    (folder / "out").mkdir()
+    (folder / "out" / "frame-1.csv").write_text("ta,kind\n00:00:00:00:00:01,NULL\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    streams: dict[str, int] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: writer}
+    done = subprocess.run([STALK, *args], cwd=folder, text=True, timeout=30, **streams)
+    os.close(writer)
+
+    assert done.returncode == code
+    if stream == "stdout" and code == 0 and args != ("run",):  # which shows its summary
+        assert done.stderr == ""
+
+
 def test_check_says_fine_and_what_the_pipeline_is(folder: Path, here: Callable[..., Done]) -> None:
     done = here("check", "-c", "config.yaml")
 
