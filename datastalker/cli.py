@@ -47,7 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "topics": ("topics:topics_command", "Show, and make, the Kafka topics a configuration needs."),
     "install-service": (
         "service:install_service_command",
-        "Make a systemd service of an agent, a worker, a sink.",
+        "Make a systemd service: agent, worker, sink, or all.",
     ),
     "oui": ("oui:oui_command", "Look vendors up; update the registry from a file."),
 }

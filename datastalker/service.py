@@ -33,7 +33,7 @@ _UNIT = Path(__file__).with_name("data") / "service.unit"
 
 @dataclass
 class Service:
-    """One process of a configuration as a service: `role` agent, worker or sink.
+    """One process of a configuration as a service: `role` agent, worker, sink, or run: all of it.
 
     Raises ConfigError where the configuration has no such process, or none that can be a service.
     """
@@ -49,13 +49,16 @@ class Service:
         cut = segments.segments(self.config)
         if self.role == "sink":
             self.sink = self._sink(cut[-1].steps if cut[-1].role == "sinks" else [])
+        elif self.role == "run":
+            pass
         elif len(cut) < 2 or (self.role == "worker" and len(cut) < 3):
             text = "needs a `topic` in the pipeline" if self.role == "agent" else "needs two topics"
-            raise self._wrong(f"{self.role}: {text}, and there is no such; `stalk run` needs none")
-        elif self.role == "agent" and not cut[0].steps:
-            raise self._wrong("agent: the pipeline begins with a topic: there is no source")
-        self.steps = {"agent": cut[0].steps, "sink": cut[-1].steps}.get(self.role, [])
-        source = self.steps[0] if self.role == "agent" else None
+            raise self._wrong(f"{self.role}: {text}, and there is no such; --role run needs none")
+        if self.role in ("agent", "run") and not cut[0].steps:
+            raise self._wrong(f"{self.role}: the pipeline begins with a topic: there is no source")
+        steps = {"agent": cut[0].steps, "sink": cut[-1].steps, "run": self.config.steps}
+        self.steps = steps.get(self.role, [])
+        source = self.steps[0] if self.role in ("agent", "run") else None
         self.source = source
         options = source.options if source is not None else {}
         if source is not None and source.name == "pcap" and "-" in _list(options["path"]):
@@ -135,7 +138,7 @@ class Service:
             state=STATE.name,
             state_path=STATE,
             writable="".join(f"ReadWritePaths={_quoted(str(path))}\n" for path in self.folders),
-            umask="0027" if self.role == "sink" else "0077",
+            umask="0027" if self.role in ("sink", "run") else "0077",
             home="read-only" if any(_within(path, _HOMES) for path in homes) else "yes",
             tmp="no" if any(_within(path, _TEMPORARY) for path in homes) else "yes",
             private_users="" if admits else "PrivateUsers=yes\n",
@@ -147,8 +150,8 @@ class Service:
         """The module to run, and its arguments."""
         if self.role == "worker":
             return ["faust", "-A", "processors", "worker"]
-        words = ["sink", str(self.sink)] if self.sink else ["capture"]
-        return ["datastalker", *words, "-c", str(file)]
+        words = {"agent": ["capture"], "run": ["run", "-q"], "sink": ["sink", str(self.sink)]}
+        return ["datastalker", *words[self.role], "-c", str(file)]
 
     def _environment(self, file: Path) -> Iterator[str]:
         yield f"EnvironmentFile=-{ENVIRONMENT}"
@@ -160,6 +163,12 @@ class Service:
     def _memory(self) -> str:
         """An agent's batches take up to four times `queue_mb`, beside what it takes anyway."""
         return f"{128 + 4 * self.config.agent['queue_mb']:.0f}M" if self.role == "agent" else "50%"
+
+
+def role_of(config: Config) -> str:
+    """What a machine runs of a configuration, unless it is told: the agent, or, where there is no
+    topic, all of it in one process."""
+    return "agent" if len(segments.segments(config)) > 1 else "run"
 
 
 def _live(source: Step) -> bool:

@@ -187,13 +187,14 @@ def picture() -> str:
 
 def units() -> dict[str, str]:
     """The units of infra/systemd, for an installation in /opt/datastalker."""
-    text = (ROOT / "infra/systemd/config.yaml").read_text(encoding="utf-8")
-    config = configuration.parse(text, "/etc/datastalker/config.yaml")
-    python = Path("/opt/datastalker/bin/python")
-    services = [
-        Service(config, role, python=python, checkout=None) for role in ("agent", "worker", "sink")
-    ]
-    return {f"infra/systemd/{service.name}": service.unit() for service in services}
+    python, units = Path("/opt/datastalker/bin/python"), {}
+    for name, whose in (("config.yaml", ("agent", "worker", "sink")), ("alone.yaml", ("run",))):
+        text = (ROOT / "infra/systemd" / name).read_text(encoding="utf-8")
+        config = configuration.parse(text, f"/etc/datastalker/{name}")
+        for each in whose:
+            service = Service(config, each, python=python, checkout=None)
+            units[f"infra/systemd/{service.name}"] = service.unit()
+    return units
 
 
 def generated() -> dict[Path, str]:

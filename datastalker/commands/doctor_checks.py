@@ -28,6 +28,7 @@ ROLES = {
     "agent": ("capture", "all"),
     "worker": ("worker",),
     "sink": ("sinks", "all", "run"),
+    "run": ("all", "run"),
 }
 """What may run on a machine, and the segments that it has to do with."""
 
@@ -48,9 +49,7 @@ def checks(config: Config, role: str | None) -> list[Check]:
     if config.errors:
         return found
     _import_all()
-    wanted = [
-        segment for segment in segments(config) if role is None or segment.role in ROLES[role]
-    ]
+    wanted = [each for each in _segments(config, role) if role is None or each.role in ROLES[role]]
     remedy = "is the disk that Python lies on slow, or broken?"
     found.append(Check("packages", partial(_packages, wanted), remedy))
     if config.settings["log_file"] is not None:
@@ -73,6 +72,15 @@ def checks(config: Config, role: str | None) -> list[Check]:
     return found
 
 
+def _segments(config: Config, role: str | None) -> list[Segment]:
+    """Of a `run` that has a source, all is one: it hands messages over in memory, topics or not."""
+    found = segments(config)
+    if role != "run" or not found[0].steps:
+        return found
+    steps = [step for step in config.steps if step.topics is None]
+    return [Segment(0, config.settings["name"], steps)]
+
+
 def _import_all() -> None:
     """The checks run in threads, and some packages can't be imported by two at a time."""
     for name in ("confluent_kafka.admin", "confluent_kafka.schema_registry", "elasticsearch"):
@@ -88,7 +96,7 @@ def _places(wanted: list[Segment], role: str | None) -> Iterator[Any]:
         ("worker", "processors"),
         ("sink", "sinks"),
     ):
-        if roles & set(ROLES[name]) and role in (None, name):
+        if roles & set(ROLES[name]) and role in (None, "run", name):
             yield importlib.import_module(f"{package}.doctor")
 
 
@@ -107,7 +115,7 @@ def _configuration(config: Config, role: str | None) -> Iterator[Finding]:
     yield from mistakes(config.problems)
     if config.errors:
         return
-    roles = [segment.role for segment in segments(config)]
+    roles = [segment.role for segment in _segments(config, role)]
     if role is not None and not set(roles) & set(ROLES[role]):
         cause = f"nothing in its pipeline is for a {role}"
         remedy = "leave --role out, or give the file of this machine"

@@ -10,12 +10,11 @@ import subprocess
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
 from datastalker import config as configuration
 from datastalker.commands.options import config_option
 from datastalker.errors import ConfigError, DataStalkerError, InputError, OutputError
-from datastalker.service import ENVIRONMENT, USER, Service
+from datastalker.service import ENVIRONMENT, USER, Service, role_of
 
 UNITS = Path("/etc/systemd/system")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,30}")
@@ -28,10 +27,9 @@ RUNS = Path("/run/systemd/system")
 @config_option
 @click.option(
     "--role",
-    type=click.Choice(["agent", "worker", "sink"]),
-    default="agent",
-    show_default=True,
-    help="What is to run on this machine.",
+    type=click.Choice(["agent", "worker", "sink", "run"]),
+    help="What is to run on this machine.  [default: agent; run, all of it in one process, where "
+    "the file has no topic]",
 )
 @click.option("--sink", metavar="NAME", help="Which sink, where there are several.")
 @click.option("--user", metavar="NAME", help=f"Who it runs as; {USER}, made if not there.")
@@ -42,24 +40,24 @@ RUNS = Path("/run/systemd/system")
 @click.option("--dry-run", is_flag=True, help="Only print the unit.")
 def install_service_command(
     path: str,
-    role: str,
+    role: str | None,
     sink: str | None,
     user: str | None,
     enable: bool,
     uninstall: bool,
     dry_run: bool,
 ) -> None:
-    """Make a systemd service of an agent, a worker or a sink of the configuration.
+    """Make a systemd service of an agent, a worker or a sink of the configuration, or of all of it.
 
     The unit gives it an ordinary user, the rights and folders that the file asks for, and no others.
     Run it again after a change of these, or after DataStalker has moved. Needs root.
     """
-    _check_call(sink, user, enable, uninstall, dry_run)
+    _check_call(role, sink, user, enable, uninstall, dry_run)
     _read_environment()
     config = configuration.load(path)
     if config.errors:
         raise ConfigError(config.errors)
-    service = Service(config, "sink" if sink else role, sink, user)
+    service = Service(config, role or ("sink" if sink else role_of(config)), sink, user)
     if dry_run:
         click.echo(service.unit(), nl=False)
         return
@@ -79,12 +77,15 @@ def install_service_command(
 
 
 def _check_call(
-    sink: str | None, user: str | None, enable: bool, uninstall: bool, dry_run: bool
+    role: str | None,
+    sink: str | None,
+    user: str | None,
+    enable: bool,
+    uninstall: bool,
+    dry_run: bool,
 ) -> None:
     """What goes together. Raises click.UsageError."""
-    context = click.get_current_context()
-    role, said = context.params["role"], context.get_parameter_source("role")
-    if sink is not None and role != "sink" and said is not ParameterSource.DEFAULT:
+    if sink is not None and role not in (None, "sink"):
         raise click.UsageError(f"--sink names a sink, and --role says {role}")
     if uninstall and (enable or dry_run):
         raise click.UsageError("--uninstall goes without --enable and --dry-run")
@@ -109,8 +110,8 @@ def _check_machine() -> None:
         raise OutputError("install-service: only root can; use sudo, or --dry-run to see the unit")
     if shutil.which("systemctl") is None or not RUNS.is_dir():
         raise OutputError(
-            "install-service: systemd doesn't run this machine; start `stalk capture` (or sink, or "
-            "the worker) with what does, --dry-run shows how"
+            "install-service: systemd doesn't run this machine; start `stalk capture` (or run, "
+            "sink, or the worker) with what does, --dry-run shows how"
         )
 
 

@@ -226,6 +226,18 @@ def test_a_role_looks_at_its_own(doctor: Any, role: str, looked_at: str) -> None
     assert "broker" in said.failed
 
 
+@pytest.mark.parametrize("topics", [True, False])
+def test_a_run_takes_source_and_sinks_and_no_broker(doctor: Any, topics: bool) -> None:
+    document = cut()
+    document["pipeline"] = [e for e in document["pipeline"] if topics or "topic" not in e]
+    said = doctor.look(document, "--role", "run")
+
+    assert said.failed == {"interface nosuch0", "csv"}
+    found = {finding["about"] for finding in said.findings}
+    assert "clock" in found
+    assert not found & {"spool", "worker", "broker", "clock and broker"}
+
+
 def test_a_role_that_the_file_does_not_have(doctor: Any, capture: Path) -> None:
     said = doctor.look(doctor.whole({"pcap": {"path": str(capture)}}), "--role", "worker")
 

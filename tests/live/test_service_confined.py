@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -48,9 +49,11 @@ def readable(path: Path) -> None:
             folder.chmod(folder.stat().st_mode | 0o055)
 
 
-def unit_of(file: Path) -> tuple[Path, str]:
-    text = file.read_text().replace("- print", "- topic: wifi.frames\n- print")
-    service = Service(configuration.parse(text, str(file)), "agent")
+def unit_of(file: Path, role: str = "agent") -> tuple[Path, str]:
+    text = file.read_text()
+    if role == "agent":
+        text = text.replace("- print", "- topic: wifi.frames\n- print")
+    service = Service(configuration.parse(text, str(file)), role)
     unit = file.with_name(service.name)
     unit.write_text(service.unit())
     return unit, service.capabilities
@@ -74,6 +77,33 @@ def test_under_its_unit_an_agent_hears(make_radio: Make, make_sniffer: Make, mon
     assert found["Seccomp"] == {"2"}
     assert {int(mask, 16) for mask in found["CapPrm"]} == {0}
     sniffer.stop()
+
+
+@needs_systemd_analyze
+def test_under_its_unit_a_whole_pipeline_hears_and_writes_csv(
+    make_radio: Make, make_sniffer: Make
+) -> None:
+    radio = make_radio()
+    sniffer = make_sniffer(radio.name, bpf="type mgt")
+    out = sniffer.folder / "csv"
+    out.mkdir()
+    os.chown(out, UID, UID)
+    sniffer.stages = [{"csv": {"directory": str(out)}}]
+    readable(sniffer.folder)
+    unit, capabilities = unit_of(sniffer.write(), "run")
+    assert f"ReadWritePaths={out}" in unit.read_text()
+    command = (*as_user(capabilities), sys.executable, str(CONFINED), str(unit))
+    sniffer.command = command
+    sniffer.start()
+    radio.send([make_sniffer.radiotap(make_sniffer.beacon())])
+    sniffer.heard(1)
+
+    found = sniffer.capabilities()
+    assert (found["Seccomp"], found["Uid"]) == ({"2"}, {str(UID)})
+    assert {int(mask, 16) for mask in found["CapPrm"]} == {0}
+    sniffer.stop()
+    (file,) = out.glob("frame-*.csv")
+    assert "BEACON" in file.read_text()
 
 
 @needs_systemd_analyze

@@ -125,6 +125,18 @@ def test_a_user_that_is_not_there_is_said(machine: Machine) -> None:
     assert "there is no user 'nosuchuser' here" in str(machine.install().exception)
 
 
+def test_without_a_topic_the_service_runs_all_and_says_so(machine: Machine) -> None:
+    out = machine.folder / "csv"
+    source = "{wifi_sniffer: {interface: wlan0, user: root}}"
+    machine.config.write_text(f"pipeline: [{source}, {{csv: {{directory: {out}}}}}]")
+    done = machine.install("--enable")
+
+    assert done.exit_code == 0, done.output
+    assert "datastalker run -q -c" in (machine.units / "datastalker-run.service").read_text()
+    assert out.is_dir()
+    assert "enable datastalker-run.service" in machine.called()
+
+
 @pytest.mark.skipif(service.RUNS.is_dir(), reason="systemd runs this machine")
 def test_without_systemd_it_refuses_in_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "home.yaml"

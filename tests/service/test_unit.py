@@ -12,7 +12,7 @@ import pytest
 
 from datastalker import config as configuration
 from datastalker.errors import ConfigError
-from datastalker.service import Service
+from datastalker.service import Service, role_of
 
 PIPELINE = """
 kafka: {{bootstrap_servers: "localhost:9092"}}
@@ -26,7 +26,7 @@ pipeline:
   - csv: {{directory: {csv}}}
   - elasticsearch
 """
-SCORES = {"agent": 1.9, "worker": 1.1, "sink": 1.1}
+SCORES = {"agent": 1.9, "worker": 1.1, "sink": 1.1, "run": 1.9}
 """What docs/raspberry-pi.md names."""
 
 
@@ -110,6 +110,25 @@ def test_names_that_systemd_would_read_otherwise_are_quoted() -> None:
     assert value(unit, "ExecStart").endswith('-c "/etc/my $$pot 100%%.yaml"')
 
 
+def test_a_whole_pipeline_is_one_process_with_the_source_s_rights_and_the_sinks_folders() -> None:
+    unit = service("run", csv="/srv/csv").unit()
+
+    assert value(unit, "ExecStart").endswith("datastalker run -q -c /etc/datastalker/home.yaml")
+    assert value(unit, "AmbientCapabilities") == "CAP_NET_RAW CAP_NET_ADMIN"
+    assert value(unit, "ReadWritePaths") == "/srv/csv"
+    assert value(unit, "UMask") == "0027"  # whoever is of the group may read the CSV
+    assert value(unit, "Restart") == "always"
+
+
+def test_the_role_is_the_agent_s_or_without_a_topic_all() -> None:
+    source = "{wifi_sniffer: {interface: wlan0}}"
+    alone = configuration.parse(f"pipeline: [{source}, csv]", "alone.yaml")
+    cut = configuration.parse(f"pipeline: [{source}, topic: wifi.frames, csv]", "cut.yaml")
+
+    assert (role_of(alone), role_of(cut)) == ("run", "agent")
+    assert Service(alone, "run").name == "datastalker-run.service"
+
+
 def test_memory_follows_the_queue() -> None:
     assert value(service().unit(), "MemoryMax") == "160M"
 
@@ -119,7 +138,7 @@ def test_a_live_agent_is_always_started_again_and_one_of_files_after_a_failure()
     assert value(service(source="pcap: {path: /srv/a}").unit(), "Restart") == "on-failure"
 
 
-@pytest.mark.parametrize("role", ["agent", "worker", "sink"])
+@pytest.mark.parametrize("role", SCORES)
 def test_it_is_started_with_the_machine_and_waits_for_nothing_but_itself(role: str) -> None:
     unit = service(role, "csv" if role == "sink" else None).unit()
 
@@ -156,6 +175,9 @@ def test_what_can_be_no_service_is_said() -> None:
     alone = configuration.parse("pipeline: [{pcap: {path: a}}, print]", "alone.yaml")
     with pytest.raises(ConfigError, match="needs a `topic`"):
         Service(alone, "agent")
+    there = configuration.parse("pipeline: [topic: wifi.frames, print]", "there.yaml")
+    with pytest.raises(ConfigError, match="begins with a topic: there is no source"):
+        Service(there, "run")
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
