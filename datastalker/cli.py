@@ -42,7 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stages": ("stages:stages_command", "List stages, or explain one."),
     "schema": ("schema:schema_command", "Print the JSON Schema of configurations, for editors."),
     "new-stage": ("new_stage:new_stage_command", "Write a working stage of your own, with a test."),
-    "report": ("report:report_command", "Show what CSV files tell: networks, devices, who came."),
+    "report": ("report:report_command", "Show what CSV files tell: networks, devices, alerts."),
     "simulate": ("simulate:simulate_command", "Make captures of a simulated air, and the truth."),
     "topics": ("topics:topics_command", "Show, and make, the Kafka topics a configuration needs."),
     "install-service": (

@@ -1,8 +1,9 @@
 """`home_alarm`: arms itself when nobody is home, and tells who comes then.
 
 It stands below `presence` and goes by its events, and by time: it arms a while after the last of
-the residents has gone, and a device that is strange and near while it is armed is an alarm. All it
-knows is in its state, so it knows it after a crash too.
+the residents has gone, or where none was heard since it started; a device that is strange and near
+while it is armed is an alarm. All it knows is in its state, so over Kafka it knows it after a crash
+too; a run in one process begins anew.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ class HomeAlarm(Stage):
 
     residents: list[str] = option(help="addresses of the phones of those who live here")
     arm_after_seconds: float = option(60, "arm so long after the last has gone", minimum=0)
+    empty_after_seconds: float = option(
+        600, "or so long after the start, where none was heard", minimum=0
+    )
     near_dbm: float = option(-65, "a stranger counts when heard as loud as this")
 
     emits: ClassVar[tuple[str, ...]] = ("alert",)
@@ -38,8 +42,7 @@ class HomeAlarm(Stage):
         if event == "ABSENT":
             home.discard(key)
             if not home:
-                due = time + int(self.arm_after_seconds * 1e6)
-                self.state.set("arming", due, expires=due)
+                self._arm_at(time + int(self.arm_after_seconds * 1e6))
         else:
             home.add(key)
             self.state.pop("arming")
@@ -49,16 +52,22 @@ class HomeAlarm(Stage):
         return [message, *alerts]
 
     def tick(self, now: int) -> Iterable[Message]:
+        if "home" not in self.state:  # it has just started, and knows of nobody
+            self.state["home"] = []
+            self._arm_at(now + int(self.empty_after_seconds * 1e6))
         for key, due, expires in self.state.expired(now):
             if key == "arming" and expires <= now:
                 self.state["armed"] = True
                 yield _alert("armed", due)
 
+    def _arm_at(self, due: int) -> None:
+        self.state.set("arming", due, expires=due)
+
 
 _TEXTS = {
     "armed": "nobody is home",
     "disarmed": "somebody came home",
-    "intruder": "a strange device is near, and nobody is home",
+    "intruder": "nobody is home, and a stranger is near",
 }
 
 

@@ -1,8 +1,9 @@
-"""`stalk report`: what the CSV files tell, for a person: networks, devices, who came and went."""
+"""`stalk report`: what the CSV files tell, for a person: networks, devices, who came, alerts."""
 
 from __future__ import annotations
 
 import csv
+import json
 import re
 import sys
 from collections.abc import Iterator, Sized
@@ -25,31 +26,35 @@ _T = TypeVar("_T")
 @click.argument("directory", default="out")
 @click.option("--limit", default=20, show_default=True, help="Rows of each table; 0: all.")
 def report_command(directory: str, limit: int) -> None:
-    """Show what the CSV files in DIRECTORY tell: networks, devices, who came and went."""
+    """Show what the CSV files in DIRECTORY tell: networks, devices, who came and went, alerts."""
     folder = Path(directory)
-    frames, events = files(folder)
-    if not frames and not events:
+    frames, events, alerts = (files(folder, kind) for kind in ("frame", "presence", "alert"))
+    if not frames and not events and not alerts:
+        unfinished = sorted(path.name for path in folder.glob("*.part"))
         raise InputError(
-            f"there is no frame-*.csv or presence-*.csv in {folder}/; name the directory that the "
-            "csv sink writes to, or run a pipeline first: stalk --run -c config.yaml"
+            f"there is no frame-*.csv, presence-*.csv or alert-*.csv in {folder}/; name the directory "
+            "that the csv sink writes to, or run a pipeline first: stalk --run -c config.yaml"
+            + "".join(f"; {each} is still being written" for each in unfinished[:1])
         )
     air = Air()
     once = Once()
     for row in once(read(frames)):
         air.add(row)
-    click.echo(air.networks_table(limit))
-    click.echo()
-    click.echo(air.devices_table(limit))
+    shown = []
+    if frames or events:
+        shown += [air.networks_table(limit), air.devices_table(limit)]
     if events:
-        click.echo()
-        click.echo(presence_table(once(read(events)), limit, air))
+        shown.append(presence_table(once(read(events)), limit, air))
+    if alerts:
+        shown.append(alerts_table(once(read(alerts)), limit))
+    click.echo("\n\n".join(shown))
     if once.left_out:
         click.echo()
         click.echo(f"{once.left_out:,} rows left out: they stand in several files")
 
 
-def files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files of frames and of events in a folder.
+def files(folder: Path, kind: str) -> list[Path]:
+    """The files of one type of messages in a folder.
 
     Raises InputError where it can't be read.
     """
@@ -59,10 +64,7 @@ def files(folder: Path) -> tuple[list[Path], list[Path]]:
         found = []
     except OSError as error:
         raise InputError(f"{folder}/ can't be read: {error.strerror}") from error
-    return (
-        [path for path in found if path.name.startswith("frame-")],
-        [path for path in found if path.name.startswith("presence-")],
-    )
+    return [path for path in found if path.name.startswith(f"{kind}-")]
 
 
 class Once:
@@ -111,7 +113,7 @@ _ADDRESS = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 def _check(row: Row, where: str) -> None:
-    names = (*_NUMBERS, "timestamp") if "event" in row else _NUMBERS
+    names = (*_NUMBERS, "timestamp") if "event" in row or "alert" in row else _NUMBERS
     for name in names:
         if (value := row.get(name)) and not _WHOLE.fullmatch(value):
             raise InputError(_changed(where, name, value, "a whole number"))
@@ -263,6 +265,35 @@ def presence_table(rows: Iterator[Row], limit: int, air: Air) -> str:
     return f"who came and went: {_count(events, 'event')}{_cut(events, limit)}\n" + table(
         header, body, whole=["time (UTC)", "event", "device", "stay"]
     )
+
+
+def alerts_table(rows: Iterator[Row], limit: int) -> str:
+    """What was worth an alert, the latest last; with a limit the latest only."""
+    alerts = sorted(rows, key=lambda row: int(row.get("timestamp") or 0))
+    body = [
+        [
+            (row.get("time") or "")[:19].replace("T", " "),
+            row.get("alert") or "",
+            row.get("key") or "",
+            row.get("text") or "",
+            _more(row),
+        ]
+        for row in (alerts[-limit:] if limit else alerts)
+    ]
+    header = ["time (UTC)", "alert", "of", "text", "more"]
+    cut = f" (the last {limit}; --limit 0 shows all)" if 0 < limit < len(alerts) else ""
+    whole = ["time (UTC)", "alert", "more"]
+    return f"{_count(alerts, 'alert')}{cut}\n" + table(header, body, whole=whole)
+
+
+def _more(row: Row) -> str:
+    """What a stage of one's own says beside the contract's keys: the column `extra`, for people."""
+    try:
+        extra = json.loads(row.get("extra") or "{}")
+    except ValueError:
+        return row["extra"]
+    pairs = extra.items() if isinstance(extra, dict) else [("", extra)]
+    return ", ".join(f"{name}: {value}".lstrip(": ") for name, value in pairs)
 
 
 def _ssid(row: Row) -> str:

@@ -106,6 +106,23 @@ def test_the_report_knows_the_simulated_household(out: Path, report: Report) -> 
     assert "8c:f5:a3:29:64:ca  SAMSUNG ELECTRO-MECHANICS(THAILAND)      51  -55  17:00:27  17:03:11  Maple House" in lines  # fmt: skip # noqa: E501
 
 
+def test_files_that_are_still_being_written_are_named(tmp_path: Path, report: Report) -> None:
+    (tmp_path / "alert-20260302T171732Z.csv.part").write_text("time,timestamp,alert\n")
+
+    assert report(tmp_path)[-1].endswith("; alert-20260302T171732Z.csv.part is still being written")
+
+
+def test_alerts_alone_are_a_report(tmp_path: Path, report: Report) -> None:
+    rows = [f"{second},12{second}000000,ap,deauth_flood,\"one, two\",{extra}" for second, extra in (
+        (1, ""), (0, '"{""device"": ""02:00""}"'), (2, "no JSON"))]  # fmt: skip
+    (tmp_path / "alert-1.csv").write_text("time,timestamp,key,alert,text,extra\n" + "\n".join(rows))
+
+    assert [line.split("  ")[-1].strip() for line in report(tmp_path)] == [
+        "3 alerts", "more", "device: 02:00", "one, two", "no JSON"]  # fmt: skip
+    assert report(tmp_path, "--limit", "1")[0] == "3 alerts (the last 1; --limit 0 shows all)"
+    assert report(tmp_path, "--limit", "1")[-1].endswith("no JSON")
+
+
 def test_who_came_and_went_is_what_the_truth_says(
     captures: Path, out: Path, report: Report
 ) -> None:
@@ -165,7 +182,7 @@ def test_a_hostile_name_can_do_nothing_to_the_terminal(tmp_path: Path, report: R
 
 def test_where_nothing_is_the_report_says_what_to_do(tmp_path: Path, report: Report) -> None:
     for folder in (tmp_path, tmp_path / "none"):
-        assert report(folder)[-1].startswith(f"stalk: there is no frame-*.csv or presence-*.csv in {folder}/;")  # fmt: skip # noqa: E501
+        assert report(folder)[-1].startswith(f"stalk: there is no frame-*.csv, presence-*.csv or alert-*.csv in {folder}/;")  # fmt: skip # noqa: E501
 
 
 @pytest.mark.parametrize(
