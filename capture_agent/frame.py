@@ -35,6 +35,7 @@ class FrameParser:
     `template`: keys that each message has. `session`: the first half of its id. `numbered`: the
     messages carry their `frame_number`, as those of capture files do. `fcs_length`: bytes of FCS
     at the end where no radio header tells. `like`: a parser to share addresses and bodies with.
+    `names`: the addresses that came lately.
     `dropped` counts the frames that gave no message, by reason: bad_fcs, no_frame_control,
     protocol_version, radio_header_cut, radio_header_invalid, link_type.
     """
@@ -56,7 +57,7 @@ class FrameParser:
         if numbered:
             self._template["frame_number"] = 0
         self._keep_bad_fcs, self._numbered, self._fcs_length = keep_bad_fcs, numbered, fcs_length
-        self._names: dot11.AddressNames = like._names if like else dot11.AddressNames()
+        self.names: dot11.AddressNames = like.names if like else dot11.AddressNames()
         self._management: Management = like._management if like else Management()
         self._readers: dict[tuple[int, int, bool], tuple[dot11.Header, Reader]] = {}
         self._layouts: dict[bytes, tuple[Any, dict[Any, Entry], Layout | None]] = {}
@@ -164,7 +165,7 @@ class FrameParser:
             body = read_eapol
         elif header.kind == "DMG_BEACON" and not flags & dot11.MORE_FRAGMENTS:
             body = read_dmg_beacon
-        return header, dot11.reader(header, self._names, padded, body)
+        return header, dot11.reader(header, self.names, padded, body)
 
 
 def _forget_what_may_have_been_cut_off(message: Message) -> None:

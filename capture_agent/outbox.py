@@ -110,7 +110,8 @@ class KafkaOutbox:
             "enable.idempotence": True,
             "acks": "all",
             "compression.type": kafka["compression"],
-            "linger.ms": 5,  # parcels are batches already
+            # Parcels are batches already; and librdkafka spins for the last millisecond of a wait.
+            "linger.ms": 0,
             "message.timeout.ms": int(timeout_seconds * 1000),
             "queue.buffering.max.kbytes": max(1, int(queue_mb * 1024)),
             "queue.buffering.max.messages": 1_000_000,

@@ -211,8 +211,14 @@ class WifiSniffer(SourceStage):
         for listener in self._listeners:
             listener.look()
         if not self.keep_own:
-            self._own = device.own_addresses()
+            self._watch(device.own_addresses())
         self._count()
+
+    def _watch(self, own: set[str]) -> None:
+        if own != self._own:
+            self._own = own
+            for parser in self._parsers.values():
+                parser.names.watch(own)
 
     def _count(self) -> None:
         dropped = sum(listener.count() for listener in self._listeners)
@@ -242,7 +248,7 @@ class WifiSniffer(SourceStage):
                 for reason, count in parser.dropped.items():
                     self._dropped(reason, count)
                 parser.dropped.clear()
-        if not self._own:
+        if not any(parser.names.met for parser in self._parsers.values()):
             return messages
         own = self._own
         others = [
@@ -260,7 +266,10 @@ class WifiSniffer(SourceStage):
         if self.labels:
             template["labels"] = self.labels
         like = next(iter(self._parsers.values()), None)
-        return FrameParser(link_type, template, self.keep_bad_fcs, self._session, like=like)
+        parser = FrameParser(link_type, template, self.keep_bad_fcs, self._session, like=like)
+        if like is None:
+            parser.names.watch(self._own)
+        return parser
 
     def on_upstream(self, message: Message) -> Message | None:
         """A stage asks for a channel: a message of type `tune`, see `Hopper.steer`."""
