@@ -4,6 +4,7 @@ registry; and those of each place, as the configuration makes them meaningful.""
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
@@ -106,8 +107,8 @@ def mistakes(problems: Iterable[Problem]) -> Iterator[Finding]:
         where = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
         make = warning if problem.warning else failed
         remedy = f"mend {where}; `stalk check -c {problem.file}` shows every mistake"
-        if not Path(problem.file).is_file():
-            remedy = "give the file of this machine: -c FILE"
+        if not os.path.isfile(problem.file) or not os.access(problem.file, os.R_OK):
+            remedy = "give the file of this machine, one that this user may read: -c FILE"
         yield make("configuration", where, problem.text, remedy)
 
 

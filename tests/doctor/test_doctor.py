@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -89,7 +90,20 @@ def test_a_file_that_is_not_there_is_a_finding(tmp_path: Path) -> None:
 
     assert said.exit_code == 1
     assert "there is no such file" in said.output
-    assert "Remedy: give the file of this machine: -c FILE" in said.output
+    assert (
+        "Remedy: give the file of this machine, one that this user may read: -c FILE" in said.output
+    )
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes somebody else, so needs root")
+def test_a_file_in_a_folder_that_is_closed_to_us_is_a_finding(doctor: Any) -> None:
+    doctor.command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    doctor.folder.chmod(0o700)
+
+    found = doctor.look({"pipeline": []}).one("configuration", "failed")
+
+    assert "Permission denied" in found["cause"]
+    assert "this user may read" in found["remedy"]
 
 
 def test_a_plug_in_that_can_not_be_imported_is_named(doctor: Any, tmp_path: Path) -> None:

@@ -238,7 +238,12 @@ def together(home: Home, records: list[Record]) -> list[Done]:
     return found
 
 
-def test_messages_that_wait_come_to_the_same_and_have_one_block_together() -> None:
+def test_messages_that_wait_come_to_the_same_and_have_one_block_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # How many go together is a matter of time, too: not here, on a busy machine.
+    monkeypatch.setattr("processors.partition._MOST_SECONDS", 60)
+
     def make() -> tuple[Home, list[Record]]:
         home = Home(["dedupe", {"presence": {"absent_after_seconds": 5}}])
         batches = [[frame(n * 3 + m, ta=f"02:00:00:00:00:0{m}", seq=n) for m in range(3)] for n in range(8)]  # fmt: skip # noqa: E501

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from datastalker import config as configuration
 from datastalker.broker import connect
@@ -176,7 +176,7 @@ class Node:
             kept: dict[int, list[Any]] = {}
             for number in found.partitions:
                 partition = TopicPartition(topic, number, 0)
-                _, high = consumer.get_watermark_offsets(partition, timeout=SECONDS)
+                high = _end(consumer, partition)
                 kept[number] = []
                 if not high:
                     continue
@@ -292,3 +292,15 @@ def make_node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
             for stream in (process.stdin, process.stderr):
                 if stream is not None:
                     stream.close()
+
+
+def _end(consumer: Consumer, partition: TopicPartition) -> int:
+    """Behind the last message; a partition that was just made may have no leader yet."""
+    ends = time.monotonic() + SECONDS
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(partition, timeout=SECONDS)[1])
+        except KafkaException:
+            if time.monotonic() > ends:
+                raise
+            time.sleep(0.2)
