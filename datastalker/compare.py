@@ -18,11 +18,12 @@ from typing import Any
 
 from datastalker.build import build_segment
 from datastalker.errors import ConfigError, OutputError, Problem
-from datastalker.history import Decoder, History
+from datastalker.history import History
 from datastalker.merged import Merged
 from datastalker.message import Message
 from datastalker.pipeline import Pipeline
 from datastalker.position import Position
+from datastalker.record import Decoder
 from datastalker.segments import Segment
 from datastalker.settings import Config
 from datastalker.stage import Sink, SourceStage

@@ -18,7 +18,7 @@ from datastalker import extras
 from datastalker.broker import connect
 from datastalker.broker_faults import Faults
 from datastalker.errors import BrokerError, InputError, OutputError
-from datastalker.history import Record
+from datastalker.record import Record
 from datastalker.topics import client_settings
 
 if TYPE_CHECKING:

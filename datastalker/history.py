@@ -13,71 +13,34 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from datastalker.broker import connect
 from datastalker.broker_faults import Faults
 from datastalker.errors import BrokerError
-from datastalker.message import Message
 from datastalker.options import suggest
-from datastalker.position import BEGINNING, END, Position
+from datastalker.position import Position
+from datastalker.record import Place, Record
+from datastalker.span import SECONDS, Finder, Span
 from datastalker.topics import client_settings
-from datastalker.wire import Batch, BatchDecoder, Framing, SingleObject, decode_event
 
 if TYPE_CHECKING:
     from datastalker.config import Config
 
 log = logging.getLogger("datastalker.history")
 
-Place = tuple[str, int]
-"""A topic and the number of a partition."""
-
-_SECONDS = 10.0
 _SILENT_SECONDS = 30.0
 _TURN_SECONDS = 0.25
 _AT_ONCE = 64
 
 
-class Record(NamedTuple):
-    """A Kafka message as it is. `time`: milliseconds since 1970, None where it has none."""
-
-    topic: str
-    partition: int
-    offset: int
-    time: int | None
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes | None]]
-
-    @property
-    def place(self) -> Place:
-        return self.topic, self.partition
-
-    def __str__(self) -> str:
-        return f"{self.topic}[{self.partition}]@{self.offset}"
-
-
-@dataclass
-class Span:
-    """What of a partition is to be read: from `begin` up to `end`, which is not in it (None: on and
-    on). `next`: the offset that comes next; what lies before it was read."""
-
-    begin: int
-    end: int | None
-    next: int
-
-    @property
-    def done(self) -> bool:
-        return self.end is not None and self.next >= self.end
-
-
 class History:
     """Reads all partitions of topics, each from a place to a place.
 
-    `spans`: by topic and partition, what is read. `notes`: what of the range is not there, in
-    sentences. A context manager, or `close` it.
+    `spans`: by topic and partition, what is read. `there`: the offsets that each had at the start:
+    from, up to. `notes`: what of the range is not there, in sentences. A context manager, or `close`
+    it.
     """
 
     def __init__(
@@ -96,10 +59,7 @@ class History:
         Raises BrokerError where the broker or a topic isn't there.
         """
         self.topics = list(dict.fromkeys(topics))
-        self.notes: list[str] = []
         self.paused: set[Place] = set()
-        self.there: dict[Place, tuple[int, int]] = {}
-        """The offsets that each partition had at the start: from, up to."""
         self.follows = follow
         with connect(config) as broker:
             there = broker.describe(self.topics)
@@ -129,9 +89,11 @@ class History:
                 "queued.max.messages.kbytes": 16_384,
             }
         )
+        self._finder = Finder(self._consumer, self._faults)
+        self.notes, self.there = self._finder.notes, self._finder.there
         try:
             places = [(name, n) for name in self.topics for n in range(there[name].partitions)]
-            self.spans = self._spans(places, begin, None if follow else end)
+            self.spans = self._finder.spans(places, begin, None if follow else end, follow=follow)
         except BaseException:
             self._consumer.close()
             raise
@@ -227,7 +189,7 @@ class History:
         try:
             self._consumer.commit(offsets=kept, asynchronous=False)
         except KafkaException as raised:
-            raise self._refused(raised, kept[0].topic) from None
+            raise self._finder.refused(raised, kept[0].topic) from None
 
     def go_on(self) -> bool:
         """Go on from the last mark, with the range of that time. False: there is none."""
@@ -235,14 +197,14 @@ class History:
 
         try:
             found = self._consumer.committed(
-                [TopicPartition(*place) for place in self.spans], timeout=_SECONDS
+                [TopicPartition(*place) for place in self.spans], timeout=SECONDS
             )
         except KafkaException as raised:
-            raise self._refused(raised, self.topics[0]) from None
+            raise self._finder.refused(raised, self.topics[0]) from None
         marked = [part for part in found if part.offset >= 0 and part.metadata]
         for part in marked:
             begin, end = map(int, (part.metadata or "").split())
-            low, _ = self._watermarks((part.topic, part.partition))
+            low, _ = self._finder.watermarks((part.topic, part.partition))
             self.spans[part.topic, part.partition] = Span(begin, end, max(part.offset, low))
         return bool(marked)
 
@@ -275,82 +237,6 @@ class History:
         total = sum((span.end or 0) - span.begin for span in spans)
         return sum(min(span.next, span.end or 0) - span.begin for span in spans), total
 
-    def _spans(
-        self, places: list[Place], begin: Position | None, end: Position | None
-    ) -> dict[Place, Span]:
-        lows, highs = {}, {}
-        for place in places:
-            lows[place], highs[place] = self.there[place] = self._watermarks(place)
-        default = Position(END if self.follows else BEGINNING)
-        begins = self._offsets(begin or default, lows, highs, "begins")
-        ends = self._offsets(end or Position(END), lows, highs, "ends")
-        spans = {}
-        for place in places:
-            first, last = begins[place], max(begins[place], ends[place])
-            if begin is not None and begin.offsets and place[1] not in begin.offsets:
-                last = first = highs[place]  # of the other partitions nothing was asked for
-            spans[place] = Span(first, None if self.follows else last, first)
-        return spans
-
-    def _offsets(
-        self, position: Position, lows: dict[Place, int], highs: dict[Place, int], what: str
-    ) -> dict[Place, int]:
-        """The offset that a position means in each partition, within what is there."""
-        if position.time is not None:
-            return self._by_time(position.time, highs)
-        if position.text == END:
-            return highs
-        wrong = [n for n in position.offsets if n not in {number for _, number in lows}]
-        if wrong:
-            text = (
-                f"'{position.text}': there is no partition {wrong[0]} in {', '.join(self.topics)}"
-            )
-            raise BrokerError(text, retriable=False)
-        found = {}
-        for place, low in lows.items():
-            wanted = position.offsets.get(place[1], position.offset)
-            if wanted is None:
-                wanted = highs[place] if position.offsets and what == "ends" else low
-            elif not low <= wanted <= highs[place] and (position.offsets or what == "begins"):
-                there = f"it has {low:,} to {highs[place]:,}"
-                self.notes.append(f"{place[0]}[{place[1]}] {what} at {wanted:,}? {there}")
-            found[place] = min(max(wanted, low), highs[place])
-        return found
-
-    def _by_time(self, time: int, highs: dict[Place, int]) -> dict[Place, int]:
-        """The first offset that was published then or later, by partition."""
-        from confluent_kafka import KafkaException, TopicPartition
-
-        # Rounded up: of a millisecond that had begun already only what comes after
-        asked = [TopicPartition(*place, max(0, -(-time // 1000))) for place in highs]
-        try:
-            answers = self._consumer.offsets_for_times(asked, timeout=_SECONDS)
-        except KafkaException as raised:
-            raise self._refused(raised, asked[0].topic) from None
-        found = {}
-        for part in answers:
-            place = part.topic, part.partition
-            if part.error is not None:
-                raise self._faults.refused(part.error, part.topic, "looking for a time")
-            found[place] = highs[place] if part.offset < 0 else min(part.offset, highs[place])
-        return found
-
-    def _watermarks(self, place: Place) -> tuple[int, int]:
-        from confluent_kafka import KafkaException, TopicPartition
-
-        try:
-            found = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_SECONDS)
-        except KafkaException as raised:
-            raise self._refused(raised, place[0]) from None
-        if found is None:
-            raise self._faults.explain(_SECONDS)
-        return found
-
-    def _refused(self, raised: Any, topic: str) -> BrokerError:
-        if self._faults.heard:
-            return self._faults.explain(_SECONDS)
-        return self._faults.refused(raised.args[0], topic, "looking at it")
-
 
 def _passing() -> set[int]:
     from confluent_kafka import KafkaError
@@ -365,37 +251,3 @@ def _passing() -> set[int]:
 
 def _named(config: Config) -> list[str]:
     return [name for step in config.steps for name in (step.topics or {}).values()]
-
-
-@dataclass
-class Decoded:
-    """What a record holds: a batch of frames, or one message. Neither: it is a tombstone."""
-
-    messages: list[Message] = field(default_factory=list)
-    batch: Batch | None = None
-
-    @property
-    def now(self) -> int:
-        """What time it is by the data, microseconds; 0: it does not say."""
-        if self.batch is not None:
-            return self.batch.now
-        times = (message.get("timestamp") for message in self.messages)
-        return max((time for time in times if isinstance(time, int)), default=0)
-
-
-class Decoder:
-    """Records of any topic of ours to messages: the bytes tell what they are."""
-
-    def __init__(self, framing: Framing | None = None) -> None:
-        self._framing = framing or SingleObject()
-        self._batches = BatchDecoder(self._framing)
-
-    def decode(self, record: Record) -> Decoded:
-        """Raises WireError where it is none of ours; RegistryError where the registry can't say."""
-        if record.value is None:
-            return Decoded()
-        writer, _ = self._framing.writer(record.value)
-        if writer.name == "frame_batch":
-            batch = self._batches.decode(record.value)
-            return Decoded(batch.messages, batch)
-        return Decoded([decode_event(record.value, self._framing)])

@@ -16,8 +16,9 @@ from operator import itemgetter
 from datastalker.clock import WRONG
 from datastalker.delivery import Origin, Seen
 from datastalker.errors import WireError
-from datastalker.history import Decoder, History, Place, Record
+from datastalker.history import History
 from datastalker.message import Message
+from datastalker.record import Decoder, Place, Record
 
 log = logging.getLogger("datastalker.history")
 

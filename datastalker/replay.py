@@ -17,9 +17,10 @@ from datastalker.broker import connect
 from datastalker.broker_faults import Faults
 from datastalker.delivery import COPY
 from datastalker.errors import BrokerError, RegistryError, WireError
-from datastalker.history import Decoder, History, Place, Record
+from datastalker.history import History
 from datastalker.message import Message
 from datastalker.position import Position
+from datastalker.record import Decoder, Place, Record
 from datastalker.topics import client_settings, plan_topic
 from datastalker.wire import encode_event, framing_of, schema_name
 from datastalker.wire.encoder import BatchEncoder

@@ -9,10 +9,11 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from datastalker.history import Decoder, History
+from datastalker.history import History
 from datastalker.merged import LATE_SECONDS, Merged
 from datastalker.message import Message
 from datastalker.position import Position
+from datastalker.record import Decoder
 from datastalker.stage import SourceStage
 from datastalker.wire import framing_of
 

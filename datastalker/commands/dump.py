@@ -16,7 +16,7 @@ from datastalker.commands.ranges import range_options
 from datastalker.position import Position
 
 if TYPE_CHECKING:
-    from datastalker.history import Record
+    from datastalker.record import Record
 
 
 @click.command("export")

@@ -20,7 +20,8 @@ def follow(config: Config, plan: TopicPlan, begin: Position | None) -> Iterator[
     Raises BrokerError, RegistryError.
     """
     with extras.needs("reading a topic", "agent"):
-        from datastalker.history import Decoder, History
+        from datastalker.history import History
+        from datastalker.record import Decoder
     decoder = Decoder(framing_of(config.settings.get("schema_registry")))
     seen = unreadable = 0
     with History(config, [plan.name], begin, follow=True) as history:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from datastalker.broker import connect
 from datastalker.errors import BrokerError, ConfigError, Problem, WireError
-from datastalker.history import Decoder, History, Record
+from datastalker.history import History
 from datastalker.message import Message
+from datastalker.record import Decoder, Record
 from datastalker.segments import sensors_topic
 from datastalker.top.feed import Update
 from datastalker.top.stages import Totals

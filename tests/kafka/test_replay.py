@@ -28,8 +28,9 @@ from datastalker import config as configuration
 from datastalker import dump
 from datastalker.compare import compare
 from datastalker.errors import InputError, OutputError
-from datastalker.history import Decoder, History, Record
+from datastalker.history import History
 from datastalker.position import show_time
+from datastalker.record import Decoder, Record
 from infra.local import Elasticsearch, Kafka
 from infra.whole import ROOT, WholeError, messages, stalk, wait_until_idle, worker
 

@@ -15,8 +15,9 @@ from confluent_kafka.admin import AdminClient
 from datastalker import config as configuration
 from datastalker import history as history_module
 from datastalker import merged
-from datastalker.history import Decoder, History
+from datastalker.history import History
 from datastalker.position import parse_position
+from datastalker.record import Decoder
 from infra.local import Kafka
 from infra.whole import stalk
 
