@@ -208,6 +208,10 @@ class Faults:
         if name in ("INVALID_REPLICATION_FACTOR", "NOT_ENOUGH_REPLICAS"):
             text = f"{said} Write a smaller 'replication', or start more brokers"
             return self.error("replication", about + text)
+        if name in ("MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"):
+            text = "a message is larger than the topic takes; raise its max.message.bytes "
+            how = f"(kafka-configs --alter --topic {topic} --add-config max.message.bytes=N)"
+            return self.error("", about + text + how)
         if name == "KAFKA_STORAGE_ERROR":
             text = "the broker can't write: its disk (log.dirs) is full or broken; make room there"
             return self.error("", f"{about}{text}, or lower 'retention_hours'", retriable=True)

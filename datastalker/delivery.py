@@ -50,13 +50,21 @@ class Origin(NamedTuple):
         return cls(topic, int(partition), int(offset), int(found.get(NUMBER) or 0))
 
 
-def is_copy(headers: Any, here: Origin) -> bool:
-    """Whether a message repeats one that lies before it in its own partition. Raises ValueError."""
+def copied_from(headers: Any) -> Origin | None:
+    """Where a message lay first that was put again into its topic; None: it is no copy, or what
+    its header says is no place."""
     found = dict(headers or ()).get(COPY)
-    if found is None:
-        return False
-    topic, partition, offset = bytes(found).decode().rsplit("/", 2)
-    return (topic, int(partition)) == here[:2] and int(offset) < here.offset
+    try:
+        topic, partition, offset = bytes(found or b"").decode().rsplit("/", 2)
+        return Origin(topic, int(partition), int(offset))
+    except ValueError:
+        return None
+
+
+def is_copy(headers: Any, here: Origin) -> bool:
+    """Whether a message repeats one that lies before it in its own partition."""
+    original = copied_from(headers)
+    return original is not None and original[:2] == here[:2] and original.offset < here.offset
 
 
 class Seen:

@@ -11,15 +11,16 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import IO, TYPE_CHECKING, Any
 
 from datastalker import extras
 from datastalker.broker import connect
-from datastalker.broker_faults import Faults
 from datastalker.errors import BrokerError, InputError, OutputError
 from datastalker.record import Record
-from datastalker.topics import client_settings
+from datastalker.record_writer import RecordWriter
 
 if TYPE_CHECKING:
     from datastalker.config import Config
@@ -32,7 +33,8 @@ SCHEMA: dict[str, Any] = {
         {"name": "topic", "type": "string"},
         {"name": "partition", "type": "int"},
         {"name": "offset", "type": "long"},
-        {"name": "time", "type": ["null", {"type": "long", "logicalType": "timestamp-millis"}]},
+        # Not a timestamp-millis: whoever published may say a year that no calendar has
+        {"name": "time", "type": ["null", "long"], "doc": "milliseconds since 1970"},
         {"name": "key", "type": ["null", "bytes"]},
         {"name": "value", "type": ["null", "bytes"]},
         {
@@ -51,8 +53,17 @@ SCHEMA: dict[str, Any] = {
         },
     ],
 }
-_FLUSH_SECONDS = 60.0
 _BYTES = ("key", "value")
+_MOST_PARTITIONS = 1 << 20
+
+
+@dataclass
+class Contents:
+    """What a file holds: how many Kafka messages, of which topic, for how many partitions."""
+
+    count: int = 0
+    topic: str = ""
+    partitions: int = 0
 
 
 def form(path: Path) -> str:
@@ -100,12 +111,13 @@ def write(path: Path, records: Iterable[Record], *, replace: bool = False) -> in
 
 def read(path: Path) -> Iterator[Record]:
     """The records of a file. Raises InputError, with the place where it is damaged."""
-    count = 0
+    count, kind = 0, form(path)
     try:
         with _open(path, "rb") as handle:
-            for told in _avro(handle) if form(path) == "avro" else map(json.loads, handle):
+            for told in _avro(handle) if kind == "avro" else map(json.loads, handle):
+                record = _record(told, kind)
                 count += 1
-                yield _record(told, form(path))
+                yield record
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}") from error
     except InputError:
@@ -140,13 +152,23 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _record(told: dict[str, Any], kind: str) -> Record:
+    """Raises ValueError and others for what is not as `write` writes it."""
     headers = [(each["name"], each["value"]) for each in told["headers"]]
     if kind == "jsonl":
         told |= {name: _bytes(told[name]) for name in _BYTES}
         headers = [(name, _bytes(value)) for name, value in headers]
-    elif told["time"] is not None:
-        told["time"] = round(told["time"].timestamp() * 1000)
-    return Record(**{**told, "headers": headers})
+    record = Record(**{**told, "headers": headers})
+    texts = [record.topic, *(name for name, _ in headers)]
+    numbers = [record.partition, record.offset, record.time or 0]
+    data = [record.key, record.value, *(value for _, value in headers)]
+    if not (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(number, int) for number in numbers)
+        and all(isinstance(some, (bytes, NoneType)) for some in data)
+        and 0 <= record.partition < _MOST_PARTITIONS
+    ):
+        raise ValueError("a value is not as export writes it")
+    return record
 
 
 def _bytes(text: str | None) -> bytes | None:
@@ -159,59 +181,42 @@ def _open(path: Path, mode: str) -> Any:
     return gzip.open(path, mode) if packed else path.open(mode)
 
 
+def look(path: Path) -> Contents:
+    """What a file holds, read to its end. Raises InputError, with the place where it is damaged."""
+    found = Contents()
+    for record in read(path):
+        found.topic = found.topic or record.topic
+        found.partitions = max(found.partitions, record.partition + 1)
+        found.count += 1
+    return found
+
+
 def publish(
     config: Config,
     topic: str,
-    records: Callable[[], Iterable[Record]],
-    turn: Callable[[int], None] = lambda count: None,
-) -> int:
-    """Put records into a topic, each into its partition with its time; gives how many.
+    records: Iterable[Record],
+    partitions: int,
+    turn: Callable[[], None] = lambda: None,
+) -> None:
+    """Put records into a topic, each into its partition with its time. `partitions`: so many they
+    need. `turn` is called for each.
 
-    Raises BrokerError where the topic isn't there or has too few partitions.
+    Raises BrokerError where the topic isn't there or has too few partitions; where it ends half
+    way, it says how many are there.
     """
-    from confluent_kafka import Producer
-
-    highest = max((record.partition for record in records()), default=-1)
     with connect(config) as broker:
         there = broker.describe([topic]).get(topic)
-    if there is None or there.partitions <= highest:
+    if there is None or there.partitions < partitions:
         has = "is not there" if there is None else f"has {there.partitions} partitions"
-        text = f"'{topic}' {has}, and the file's messages need {highest + 1}; make it with "
-        text += f"kafka-topics --create --topic {topic} --partitions {highest + 1}, or by a "
+        text = f"'{topic}' {has}, and the file's messages need {partitions}; make it with "
+        text += f"kafka-topics --create --topic {topic} --partitions {partitions}, or by a "
         raise BrokerError(text + "configuration and stalk topics apply", retriable=False)
-    faults, errors = Faults(config.kafka, config.file), []
-    producer = Producer(
-        {
-            **client_settings(config.kafka),
-            **faults.settings,
-            "acks": "all",
-            "enable.idempotence": True,
-            "message.max.bytes": 64 << 20,
-        }
-    )
-
-    def told(error: Any, _: Any) -> None:
-        if error is not None:
-            errors.append(error)
-
-    count = 0
-    for record in records():
-        settings: dict[str, Any] = {"on_delivery": told, "headers": record.headers}
-        if record.time is not None:
-            settings["timestamp"] = record.time
-        while True:
-            try:
-                producer.produce(topic, record.value, record.key, record.partition, **settings)
-                break
-            except BufferError:
-                producer.poll(0.1)
-        producer.poll(0)
-        count += 1
-        turn(count)
-        if errors:
-            break
-    if not errors and producer.flush(_FLUSH_SECONDS):
-        raise faults.explain(_FLUSH_SECONDS)
-    if errors:
-        raise faults.refused(errors[0], topic, "publishing")
-    return count
+    writer = RecordWriter(config, topic, keep_time=True)
+    try:
+        for record in records:
+            writer.write(record)
+            turn()
+        writer.flush()
+    except BrokerError as error:
+        text = f"{error}. Of the file's messages {writer.confirmed:,} are in '{topic}'"
+        raise BrokerError(text, retriable=error.retriable) from error

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from datastalker.broker import connect
 from datastalker.broker_faults import Faults
+from datastalker.delivery import copied_from
 from datastalker.errors import BrokerError
 from datastalker.options import suggest
 from datastalker.position import Position
@@ -63,7 +64,6 @@ class History:
         self.follows = follow
         with connect(config) as broker:
             there = broker.describe(self.topics)
-            self.topic_ids = {name: topic.id for name, topic in there.items()}
         missing = [name for name in self.topics if name not in there]
         if missing:
             named = ", ".join(f"'{name}'" for name in missing)
@@ -108,8 +108,32 @@ class History:
         """Let go of the connection."""
         self._consumer.close()
 
-    def read(self) -> Iterator[list[Record]]:
-        """What is in the range, each partition in its order; lists may be empty.
+    def last_time(self) -> int | None:
+        """When the last of the range was published, milliseconds; None: not known.
+
+        To be asked before `read`. Raises BrokerError.
+        """
+        from confluent_kafka import TopicPartition
+
+        todo = {p: span.end - 1 for p, span in self.spans.items() if span.end and not span.done}
+        self._consumer.assign([TopicPartition(*place, last) for place, last in todo.items()])
+        times, deadline = [], monotonic() + SECONDS
+        while todo and monotonic() < deadline:
+            for place, record in self._found(self._consumer.consume(1, _TURN_SECONDS)):
+                if todo.pop(place, None) is not None and record is not None:
+                    times.append(record.time)
+        return max((time for time in times if time is not None), default=None)
+
+    def repeats(self, record: Record) -> bool:
+        """Whether it is a copy of what lies before it in the range."""
+        original = copied_from(record.headers)
+        if original is None or original[:2] != record.place:
+            return False
+        return self.spans[record.place].begin <= original.offset < record.offset
+
+    def read(self, turn_seconds: float = _TURN_SECONDS) -> Iterator[list[Record]]:
+        """What is in the range, each partition in its order: a list, maybe empty, each
+        `turn_seconds` at least.
 
         Ends where the range ends. Raises BrokerError where no more will come.
         """
@@ -121,7 +145,7 @@ class History:
         while todo:
             records: list[Record] = []
             begun = monotonic()
-            found = self._found(self._consumer.consume(_AT_ONCE, _TURN_SECONDS))
+            found = self._found(self._consumer.consume(_AT_ONCE, turn_seconds))
             for place, record in found:
                 span = self.spans[place]
                 if span.done:
@@ -204,8 +228,12 @@ class History:
         marked = [part for part in found if part.offset >= 0 and part.metadata]
         for part in marked:
             begin, end = map(int, (part.metadata or "").split())
-            low, _ = self._finder.watermarks((part.topic, part.partition))
-            self.spans[part.topic, part.partition] = Span(begin, end, max(part.offset, low))
+            place = part.topic, part.partition
+            low, _ = self._finder.watermarks(place)
+            if part.offset < min(low, end):
+                gone = f"{part.offset:,} to {min(low, end):,}"
+                self.notes.append(f"{part.topic}[{part.partition}]: {gone} are no longer there")
+            self.spans[place] = Span(begin, end, max(part.offset, low))
         return bool(marked)
 
     def pause(self, places: Iterable[Place]) -> None:

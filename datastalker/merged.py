@@ -85,7 +85,9 @@ class Merged:
             return
         batch = decoded.batch
         fresh = True
-        if origin is not None:
+        if self._history.repeats(record):
+            fresh = False
+        elif origin is not None:
             fresh = seen.origin(origin)
         elif batch is not None and batch.session:
             fresh = seen.batch(batch.session, batch.sequence)

@@ -4,7 +4,7 @@
 yesterday  today  now      days begin at 00:00 UTC; `yesterday 17:30` is a time of that day
 2026-03-02T17:00           ISO 8601; UTC unless it says otherwise (+01:00)
 1200                       an offset, in every partition
-0:1200,3:880               an offset for each of these partitions, none of the others
+0:1200,3:880               an offset for each of these partitions; of the others nothing is read
 beginning  end             of what the topic has
 """
 

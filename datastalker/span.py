@@ -53,10 +53,11 @@ class Finder:
         default = Position(END if follow else BEGINNING)
         begins = self._offsets(begin or default, lows, highs, "begins")
         ends = self._offsets(end or Position(END), lows, highs, "ends")
+        asked = (begin and begin.offsets) or (end and end.offsets)
         spans = {}
         for place in places:
             first, last = begins[place], max(begins[place], ends[place])
-            if begin is not None and begin.offsets and place[1] not in begin.offsets:
+            if asked and place[1] not in asked:
                 last = first = highs[place]  # of the other partitions nothing was asked for
             spans[place] = Span(first, None if follow else last, first)
         return spans

@@ -73,15 +73,13 @@ def import_command(path: str, topic: str | None, dry_run: bool, file: Path) -> N
     config = running.load(path)
     with extras.needs("import", "agent"):
         from datastalker import dump
-    first, count = None, 0
-    for record in dump.read(file):
-        first, count = first or record, count + 1
-    target = topic or (first.topic if first else "")
-    if dry_run or first is None:
+    found = dump.look(file)
+    count, target = found.count, topic or found.topic
+    if dry_run or not count:
         click.echo(f"{file} holds {count:,} Kafka messages, for {target or 'no topic'}", err=True)
         return
     with _bar("imported", count) as bar:
-        dump.publish(config, target, lambda: dump.read(file), lambda _: bar.update(1))
+        dump.publish(config, target, dump.read(file), found.partitions, lambda: bar.update(1))
     click.echo(f"{count:,} Kafka messages of {file} published to {target}", err=True)
 
 

@@ -16,7 +16,7 @@ from datastalker.commands.filters import FILTER, Filter
 from datastalker.commands.options import config_option
 from datastalker.commands.ranges import range_options
 from datastalker.commands.tables import terminal_width
-from datastalker.errors import ConfigError, Problem
+from datastalker.errors import BrokerError, ConfigError, Problem
 from datastalker.position import Position, show_time
 
 if TYPE_CHECKING:
@@ -112,10 +112,12 @@ def replay_command(
         group=group,
         dry=dry_run,
     ) as replay:
+        if resume and not replay.go_on():
+            text = f"there is nothing to go on with: no replay of {source} to {target} with the "
+            text += "same --from, --to and --filter was ended before its end"
+            raise BrokerError(text, retriable=False)
         for note in replay.history.notes:
             click.echo(note, err=True)
-        if resume and not replay.go_on():
-            click.echo("nothing to go on with: it begins at the beginning", err=True)
         show = _Progress(replay, show=not quiet and sys.stderr.isatty())
 
         def stop(signal: str) -> None:
@@ -155,7 +157,9 @@ class _Progress:
             self.replay.totals.sent,
             now - self.began,
             self.replay.progress(),
-        ).replace(" frames", " messages")
+            what="messages",
+            left=self.replay.seconds_left(now - self.began),
+        )
         click.echo("\r\x1b[2K" + line, err=True, nl=False)
 
     def close(self) -> None:
@@ -179,6 +183,8 @@ def _summary(replay: Replay) -> str:
     said = f"{totals.sent:,} Kafka messages {verb} to {target}; they came from {begin} to {end} UTC"
     if dry or totals.filtered:
         said += f"; {totals.messages:,} messages in them, {totals.filtered:,} filtered out"
+    if totals.copies:
+        said += f"; {totals.copies:,} copies of an earlier replay passed over"
     if totals.unreadable:
         said += f"; {totals.unreadable:,} can't be read"
     if dry:

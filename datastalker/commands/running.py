@@ -161,13 +161,23 @@ class _Progress:
             click.echo("\r\x1b[2K", err=True, nl=False)
 
 
-def progress_line(width: int, frames: int, seconds: float, progress: tuple[int, int] | None) -> str:
-    """In at most `width` columns; where that is little, first the bar goes, then the count."""
-    parts = [f"{frames:,} frames", f"{frames / seconds:,.0f}/s"]
+def progress_line(
+    width: int,
+    count: int,
+    seconds: float,
+    progress: tuple[int, int] | None,
+    *,
+    what: str = "frames",
+    left: float | None = None,
+) -> str:
+    """In at most `width` columns; where that is little, first the bar goes, then the count.
+    `left`: seconds; unless given, by what was done so far."""
+    parts = [f"{count:,} {what}", f"{count / seconds:,.0f}/s"]
     share = None
     if progress and progress[1]:
         share = min(1.0, progress[0] / progress[1])
-        left = seconds / share - seconds if share else 0
+        if left is None:
+            left = seconds / share - seconds if share else 0
         parts = [f"{share:.0%}", *parts, f"{left:.0f} s left"]
         if columns("  ".join(parts)) > width:
             del parts[1]

@@ -149,7 +149,7 @@ def test_into_live_topics_it_adds_no_document_and_no_row_and_moves_no_ones_offse
     assert documents > 100
     assert len(rows) == documents
     assert site.moved() >= {site.frames, site.decorated, site.presence}
-    before = {topic: site.count(topic) for topic in (site.frames, site.decorated, site.presence)}
+    before = {topic: site.count(topic) for topic in (site.frames, site.decorated)}
 
     for topic in before:
         stalk("replay", "-c", site.config, "--topic", topic)
@@ -221,7 +221,7 @@ class Slow:
         told = [
             Record(self.topic, 0, n, self.start + n * 1000, None, b"%d" % n, []) for n in range(12)
         ]
-        dump.publish(configuration.load(site.config), self.topic, lambda: told)
+        dump.publish(configuration.load(site.config), self.topic, told, 1)
         self.arguments = ["replay", "-c", site.config, "--topic", self.topic]
         self.arguments += ["--to-topic", self.target]
 
@@ -385,7 +385,7 @@ def test_a_damaged_file_says_where_and_publishes_nothing(
         with pytest.raises(WholeError, match=r"is damaged behind its message [\d,]+, or cut off"):
             stalk("import", "-c", site.config, str(file))
     file.write_bytes(gzip.compress(b"{}\n"))
-    with pytest.raises(InputError, match="damaged behind its message 1"):
+    with pytest.raises(InputError, match="damaged behind its message 0"):
         list(dump.read(file.rename(tmp_path / "no.jsonl.gz")))
 
     assert site.count(site.frames) == before
