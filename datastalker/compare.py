@@ -35,9 +35,12 @@ _FLUSH = 2_000
 
 @dataclass
 class Difference:
-    """By message type: how many are the same, differ, are only in the old, only in the new."""
+    """By message type: how many are the same, differ, are only in the old, only in the new.
+    `repeated` and `unreadable` count Kafka messages that were passed over."""
 
     read: int = 0
+    repeated: int = 0
+    unreadable: int = 0
     same: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
     only_old: Counter[str] = field(default_factory=Counter)
@@ -89,10 +92,13 @@ def _compare(
         merged = Merged(history, decoder)
         for messages in merged.read():
             difference.read += len(messages)
-            for side, pipeline in enumerate(pipelines):
-                copies = [message.copy() for message in messages]
-                outcome.add(side, pipeline.feed(copies, now=merged.now) if copies else [])
+            for side, given in enumerate((messages, [_apart(message) for message in messages])):
+                pipeline = pipelines[side]
+                if pipeline.stop_reason is not None:  # as `limit` ends a run
+                    continue
+                outcome.add(side, pipeline.feed(given, now=merged.now) if given else [])
                 outcome.add(side, pipeline.tick(merged.now) if merged.now else [])
+        difference.repeated, difference.unreadable = merged.repeated, merged.unreadable
         for side, pipeline in enumerate(pipelines):
             outcome.add(side, pipeline.finish())
         outcome.count(difference)
@@ -110,7 +116,7 @@ def below(config: Config, topics: list[str]) -> Pipeline:
                 if step.name != "print"
             ]
             return build_segment(config, Segment(0, config.settings["name"], kept))
-    text = f"no topic of this pipeline is {' or '.join(topics)}"
+    text = f"no topic of this pipeline is {' or '.join(topics)}" if topics else "it has no topic"
     raise ConfigError([Problem(config.file, 0, 0, text)])
 
 
@@ -183,6 +189,14 @@ class _Outcome:
             shown[kind] += 1
             if shown[kind] <= _EXAMPLES:
                 difference.examples.append((first, second))
+
+
+def _apart(message: Message) -> Message:
+    """A copy that shares nothing a stage could change."""
+    return Message(
+        (key, value.copy() if isinstance(value, (dict, list)) else value)
+        for key, value in message.items()
+    )
 
 
 def differing(old: Message, new: Message) -> Iterator[str]:

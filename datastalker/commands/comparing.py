@@ -31,7 +31,12 @@ def compare_files(
         [kind, found.same[kind], found.changed[kind], found.only_old[kind], found.only_new[kind]]
         for kind in found.types
     ]
-    click.echo(f"{found.read:,} messages of {', '.join(topics)} through {old} and {new}")
+    said = f"{found.read:,} messages of {', '.join(topics)} through {old} and {new}"
+    if found.repeated:
+        said += f"; {found.repeated:,} repeated Kafka messages passed over"
+    if found.unreadable:
+        said += f"; {found.unreadable:,} Kafka messages can't be read"
+    click.echo(said)
     if not rows:
         click.echo("nothing came out of either")
         return

@@ -21,6 +21,7 @@ from datastalker import config as configuration
 from datastalker import dump, record_writer
 from datastalker import replay as replay_module
 from datastalker.broker import connect
+from datastalker.compare import compare
 from datastalker.delivery import COPY
 from datastalker.errors import BrokerError, InputError, RegistryError
 from datastalker.history import History
@@ -456,6 +457,39 @@ def test_a_disk_that_is_full_leaves_no_part_and_an_interrupt_neither(tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         dump.write(tmp_path / "all.jsonl", records())
     assert list(tmp_path.iterdir()) == []
+
+
+SPOIL = """\
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage("spoil")
+class Spoil(Stage):
+    "Changes what a message holds, in its place."
+    def handle(self, message):
+        message["labels"]["spoilt"] = "yes"
+        return message
+"""
+
+
+def test_a_stage_of_the_old_does_not_reach_into_the_new(place: Place, tmp_path: Path) -> None:
+    place.make()
+    place.put(record(batch("s", labels={"site": "home"})))
+    (tmp_path / "spoil.py").write_text(SPOIL)
+    old = place.write("plugins: [spoil.py]\n", "  - spoil\n")
+
+    found = compare(configuration.load(old), place.config, [place.topic])
+
+    assert found.keys == {("frame", "labels"): 1}
+
+
+def test_compare_tells_what_can_not_be_read_and_what_came_twice(place: Place) -> None:
+    place.make()
+    place.put(record(batch("s")), record(b"none of ours"), record(batch("s")))
+
+    said = stalk("replay", "--compare", place.path, place.path)
+
+    assert "1 repeated Kafka messages passed over; 1 Kafka messages can't be read" in said
+    assert "no difference" in said
 
 
 def test_a_target_is_noted_to_be_partitioned_as_the_source(place: Place) -> None:
