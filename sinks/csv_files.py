@@ -15,6 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import IO, Any
 
+from datastalker.errors import OutputError
 from datastalker.message import Message
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, Sink
@@ -55,7 +56,7 @@ class Csv(Sink):
         self.files: dict[str, _File] = {}
         self.layouts: dict[str, Layout] = {}
         self.written: list[Path] = []
-        self.ready = False
+        self.ready = self.failed = False
 
     @classmethod
     def check_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -98,12 +99,13 @@ class Csv(Sink):
     def result(self) -> str:
         rows = int(self.stats.get("csv/rows"))
         if not rows:
-            return f"nothing to write in {self.folder}/"
+            return f"nothing {'could be written' if self.failed else 'to write'} in {self.folder}/"
         if not self.written:
             return f"{rows:,} rows in {self.folder}/"
         shown = ", ".join(path.name for path in self.written[:4])
         more = f" and {len(self.written) - 4} more" if len(self.written) > 4 else ""
-        return f"{rows:,} rows in {self.folder}/: {shown}{more}"
+        until = "; what came after could not be written" if self.failed else ""
+        return f"{rows:,} rows in {self.folder}/: {shown}{more}{until}"
 
     def _start(self) -> None:
         try:
@@ -112,7 +114,7 @@ class Csv(Sink):
                 if _File.adopt(part):
                     self.stats.incr("csv/files_adopted")
         except OSError as error:
-            raise refused(self.folder, error) from error
+            raise self._refused(self.folder, error) from error
         self.ready = True
 
     def _rows(self, kind: str, layout: Layout, messages: list[Message]) -> None:
@@ -129,7 +131,7 @@ class Csv(Sink):
                 try:
                     file.write(layout.lines(run))
                 except OSError as error:
-                    raise refused(file.part, error) from error
+                    raise self._refused(file.part, error) from error
                 self.stats.incr("csv/rows", len(run))
             begin += len(run)
             over = begin < min(end, len(messages))
@@ -143,16 +145,20 @@ class Csv(Sink):
         try:
             return _File(self.folder, safe_name(kind), start, layout.header)
         except OSError as error:
-            raise refused(self.folder, error) from error
+            raise self._refused(self.folder, error) from error
 
     def _finish(self, file: _File) -> None:
         try:
             path = file.finish()
         except OSError as error:
-            raise refused(file.part, error) from error
+            raise self._refused(file.part, error) from error
         if path is not None:
             self.written.append(path)
             self.stats.incr("csv/files")
+
+    def _refused(self, path: Path, error: OSError) -> OutputError:
+        self.failed = True
+        return refused(path, error)
 
 
 class _File(Rows):

@@ -98,8 +98,8 @@ class TransmissionsFile:
         ))  # fmt: skip
 
     def close(self) -> None:
-        self._file.close()
-        self._raw.close()
+        with self._raw:  # closed also where what is left can't be written
+            self._file.close()
 
 
 def write_rows(path: Path, rows: Sequence[Stay] | Sequence[DeviceRow], kind: type) -> None:

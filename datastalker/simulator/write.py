@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,16 +105,28 @@ def write_scene(
     """Make the scene and write it into `directory`, over an older one if that is what is there.
 
     `progress` is told, now and then, what part of the scene has been played. Raises OutputError
-    where the directory holds something else, or can't be written.
+    where the directory holds something else, or can't be written. All the files are there then, or
+    none.
     """
     try:
+        there_before = directory.is_dir()
         _prepare(directory)
-        scene = Scene(options)
-        (directory / _README).write_text(_readme(scene), encoding="utf-8")
-        return _play(scene, directory, progress)
+        try:
+            scene = Scene(options)
+            (directory / _README).write_text(_readme(scene), encoding="utf-8")
+            return _play(scene, directory, progress)
+        except BaseException:  # Ctrl-C too
+            with suppress(OSError):
+                _remove(directory)
+                if not there_before:
+                    directory.rmdir()
+            raise
     except OSError as error:
+        remedy = "name another directory"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = f"make room, or {remedy}; what was written of it is removed"
         raise OutputError(
-            f"can't write {error.filename or directory}: {error.strerror or error}"
+            f"can't write {error.filename or directory}: {error.strerror or error}; {remedy}"
         ) from error
 
 
@@ -164,13 +177,19 @@ def _prepare(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     readme = directory / _README
     if readme.is_file() and readme.read_bytes().startswith(_TITLE.encode()):
-        for old in (*directory.glob("sensor-*.pcap"), *directory.glob("truth-*.csv*"), readme):
-            old.unlink()
+        _remove(directory)
     elif any(directory.iterdir()):
         raise OutputError(
             f"{directory} holds files that stalk simulate did not write; "
             "name a new or an empty directory"
         )
+
+
+def _remove(directory: Path) -> None:
+    """What a run writes."""
+    for pattern in ("sensor-*.pcap", "truth-*.csv*", _README):
+        for old in directory.glob(pattern):
+            old.unlink()
 
 
 def _readme(scene: Scene) -> str:

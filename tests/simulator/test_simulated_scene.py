@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-import errno
 import gzip
+import os
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from datastalker.errors import OutputError
 from datastalker.simulator.scene import Options, Scene
 from datastalker.simulator.truth import read_devices, read_stays
-from datastalker.simulator.write import PcapFile, write_scene
+from datastalker.simulator.write import write_scene
 
 START = 1_772_470_800_000_000
 MINUTE = 60_000_000
@@ -177,13 +178,36 @@ def test_it_replaces_what_it_wrote_before_and_leaves_no_sensor_behind(tmp_path: 
     ]
 
 
-def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(self: PcapFile, timestamp_us: int, packet: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A file system of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    if os.getuid() != 0 or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
 
-    monkeypatch.setattr(PcapFile, "write", full)
-    with pytest.raises(OutputError, match="No space left on device"):
-        write_scene(Options(minutes=1), tmp_path / "out")
+
+def test_a_full_disk_is_a_sentence_with_the_remedy_and_no_half_files(small_disk: Path):
+    with pytest.raises(OutputError) as told:
+        write_scene(Options(minutes=10), small_disk / "out")
+    assert str(told.value) == (
+        f"can't write {small_disk}/out: No space left on device; make room, or name another "
+        "directory; what was written of it is removed"
+    )
+    assert list(small_disk.iterdir()) == []
+
+
+def test_who_interrupts_it_finds_no_half_files(tmp_path: Path):
+    def stop(part: float) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KeyboardInterrupt):
+        write_scene(Options(minutes=10), tmp_path / "out", stop)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_it_says_where_it_can_not_write(tmp_path: Path):

@@ -17,6 +17,7 @@ import pytest
 
 from datastalker.errors import OutputError
 from datastalker.message import Message
+from datastalker.pipeline import Pipeline, Sink
 from datastalker.testing import build, frame, run
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,13 @@ def rows(folder: Path) -> list[str]:
                 assert None not in row.values()
                 found.append(row["id"])
     return found
+
+
+def result(pipeline: Pipeline) -> str:
+    """What the summary says of the last sink."""
+    sink = pipeline.entries[-1].component
+    assert isinstance(sink, Sink)
+    return sink.result()
 
 
 def python(program: str, *args: object, **options: Any) -> subprocess.Popen[str]:
@@ -154,8 +162,10 @@ class TestRefused:
         self, tmp_path: Path
     ) -> None:
         (tmp_path / "out").touch()
+        pipeline = build([{"csv": {"directory": str(tmp_path / "out")}}], frames(1))
         with pytest.raises(OutputError, match=r"csv: .*/out can't be written .*choose another"):
-            write(tmp_path / "out", frames(1))
+            pipeline.run()
+        assert result(pipeline) == f"nothing could be written in {tmp_path}/out/"
 
     @pytest.fixture
     def small_disk(self, tmp_path: Path) -> Iterator[Path]:
@@ -169,10 +179,15 @@ class TestRefused:
         subprocess.run(["umount", str(disk)], check=True)
 
     def test_when_the_disk_is_full_rows_that_were_written_are_whole(self, small_disk: Path) -> None:
+        pipeline = build([{"csv": {"directory": str(small_disk / "out")}}], frames(5000))
         with pytest.raises(OutputError, match=r"left on device\).*full: make room") as told:
-            build([{"csv": {"directory": str(small_disk / "out")}}], frames(5000)).run()
+            pipeline.run()
         assert str(small_disk / "out") in str(told.value)
         written = rows(small_disk / "out")
+        assert result(pipeline) == (
+            f"{len(written):,} rows in {small_disk}/out/: frame-20260302T170000Z.csv; "
+            "what came after could not be written"
+        )
         assert written == [f"f-{i}" for i in range(len(written))]
         assert len(written) > 100
 
