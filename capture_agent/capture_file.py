@@ -4,6 +4,7 @@
     for interface, records in capture:              # as they arrive, never waiting for more
         for timestamp, data, wire_length in records: ...
     capture.warning                                 # None, or what was wrong with its end
+    capture.unread                                  # bytes that it was given and left out by that
 
 A record is (microseconds since 1970, the bytes captured, the length it had on the air). A file
 that was cut short or is damaged gives every whole record before that place and says so in
@@ -58,10 +59,13 @@ class Stream(Protocol):
 class Capture(Protocol):
     """An open capture: iterate once over batches of records of one interface.
 
-    A batch is empty where the stream said that there is nothing now.
+    A batch is empty where the stream said that there is nothing now. `packed`: `unread` are bytes
+    as they are unpacked.
     """
 
     warning: str | None
+    unread: int
+    packed: bool
 
     def __iter__(self) -> Iterator[tuple[Interface, list[Record]]]: ...
 
@@ -90,16 +94,17 @@ def open_capture(stream: Stream, name: str) -> Capture:
 
     source = _Source(getattr(stream, "read1", stream.read))
     start = _peek(source, name)
-    if start[:2] == b"\x1f\x8b":
+    packed = start[:2] == b"\x1f\x8b"
+    if packed:
         source = _Source(_Gunzip(source.read).read)
         start = _peek(source, name)
     if not start:
         raise CaptureError(f"{name} is empty: nothing was captured, or the copy is not complete")
     variant = _PCAP_MAGIC.get(start[:4])
     if variant is not None:
-        return PcapFile(source.read, name, *variant)
+        return PcapFile(source.read, name, *variant, packed=packed)
     if start[:4] == b"\x0a\x0d\x0d\x0a":
-        return PcapngFile(source.read, name)
+        return PcapngFile(source.read, name, packed=packed)
     for magic, what, remedy in _FOREIGN:
         if start.startswith(magic[:6]):
             raise CaptureError(f"{name} is {what}, not pcap or pcapng; try: {remedy}")
@@ -185,8 +190,11 @@ _PCAP_MAGIC: dict[bytes, tuple[str, int, int]] = {
 class PcapFile:
     """A pcap file. Raises CaptureError where its 24-byte header is not whole."""
 
-    def __init__(self, read: Read, name: str, order: str, ticks: int, header: int) -> None:
+    def __init__(
+        self, read: Read, name: str, order: str, ticks: int, header: int, *, packed: bool
+    ) -> None:
         self.warning: str | None = None
+        self.unread, self.packed = 0, packed
         self._read, self._name = read, name
         self._order, self._ticks, self._header = order, ticks, header
         self._buffer = b""
@@ -227,6 +235,7 @@ class PcapFile:
                 number += len(records)
                 yield interface, records
             if damage:
+                self.unread = size - offset
                 self.warning = (
                     f"{self._name} is damaged after record {number}: the next says it has "
                     f"{captured} bytes; what comes after is left out"
@@ -235,6 +244,7 @@ class PcapFile:
             try:
                 more = read(CHUNK)
             except (zlib.error, EOFError, OSError) as error:
+                self.unread = size - offset
                 self.warning = f"{self._name}: reading failed after record {number}: {error}"
                 return
             if more is None:
@@ -242,6 +252,7 @@ class PcapFile:
                 continue
             if not more:
                 if offset < size:
+                    self.unread = size - offset
                     self.warning = f"{self._name} was cut short inside record {number + 1}"
                 return
             buffer = buffer[offset:] + more

@@ -120,14 +120,14 @@ class Source:
 
     `first`: time of its first record, microseconds; None if it has none. `size` and `position`:
     bytes in all and read so far. `session`: the same whenever the same bytes are read. `warning`:
-    what was wrong with it, known when it is `done`.
+    what was wrong with it, and `unread`: bytes that were left out by that, known when it is `done`.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.name = path if path == STDIN else os.path.basename(path)
         self.sensor = _sensor(self.name)
-        self.position = self.size = 0
+        self.position = self.size = self.unread = 0
         self.first: int | None = None
         self.session = ""
         self.warning: str | None = None
@@ -166,8 +166,15 @@ class Source:
         self._finish()
 
     def _finish(self) -> None:
-        self.warning = self._capture.warning if self._capture is not None else None
-        if self.warning:
+        capture = self._capture
+        self.warning = capture.warning if capture is not None else None
+        if capture is not None and self.warning:
+            self.unread = max(0, self.size - self.position)
+            if not capture.packed:
+                self.unread += capture.unread
+            if self.unread and not self.live:
+                of = f"{self.unread:,} of the file's {self.size:,} bytes"
+                self.warning += f" ({of} were left unread)"
             log.warning("%s", self.warning)
         self.position = self.size
         self.done = True

@@ -169,6 +169,8 @@ class PcapSource(SourceStage):
         damaged = sum(source.warning is not None for source in self._sources) + self._left_out
         if damaged:
             self.stats.set("pcap/damaged_files", damaged)
+        if unread := sum(source.unread for source in self._sources):
+            self.stats.set("pcap/unread_bytes", unread)
 
     def progress(self) -> tuple[int, int] | None:
         """(bytes read, bytes in all); None for a live stream."""

@@ -38,8 +38,9 @@ class _DamageError(Exception):
 class PcapngFile:
     """A pcapng file, read once from the start."""
 
-    def __init__(self, read: Read, name: str) -> None:
+    def __init__(self, read: Read, name: str, *, packed: bool) -> None:
         self.warning: str | None = None
+        self.unread, self.packed = 0, packed
         self._read, self._name = read, name
 
     def __iter__(self) -> Iterator[tuple[Interface, list[Record]]]:
@@ -54,15 +55,18 @@ class PcapngFile:
             if more is None:
                 yield UNKNOWN, []
                 continue
+            given = more
             try:
                 if more:
                     buffer = walker.feed(buffer + more if buffer else more)
             except _DamageError as error:
-                problem, more = f"it is damaged: {error}", b""
+                problem, more = f"it is damaged: {error}; what comes after is left out", b""
+                self.unread = len(buffer) + len(given) - walker.offset
             yield from walker.take()
             if not more:
                 if problem is None and (buffer or walker.skipping):
-                    problem = "it was cut short inside a block"
+                    problem = "it was cut short, or is damaged, inside a block"
+                    self.unread = len(buffer) or walker.length - walker.skipping
                 if problem is not None:
                     self.warning = f"{self._name}: {problem} (after record {walker.number})"
                 return
@@ -73,7 +77,10 @@ class _Walker:
 
     def __init__(self) -> None:
         self.number = 0
-        self.skipping = 0
+        self.skipping = self.length = 0
+        """What is still to come of a block that nobody needs, and how long it says it is."""
+        self.offset = 0
+        """Where in what it was fed last the damage is."""
         self._order = "<"
         self._interfaces: list[tuple[Interface, _Clock, int]] = []
         self._done: list[tuple[Interface, list[Record]]] = []
@@ -103,42 +110,48 @@ class _Walker:
         append = self._records.append
         up = down = 1
         shift = 0
-        while offset + 12 <= size:
-            kind, length = header.unpack_from(buffer, offset)
-            if kind == _SECTION:
-                header, enhanced = self._byte_order(buffer, offset)
+        try:
+            while offset + 12 <= size:
                 kind, length = header.unpack_from(buffer, offset)
-            length = (length + 3) & ~3
-            stop = offset + length
-            if length < 12 or (kind in _KEPT and length > _MAX_BLOCK):
-                raise _DamageError(f"a block of type {kind:#x} says it has {length} bytes")
-            if stop > size:
-                if kind in _KEPT:
-                    break
-                self.skipping = stop - size
-                return b""
-            if kind == _ENHANCED and length >= 32:
-                index, high, low, captured, wire_length = enhanced.unpack_from(buffer, offset + 8)
-                if captured > length - 32:
-                    raise _DamageError(f"{captured} bytes in a packet block of {length}")
-                if index != current:
+                if kind == _SECTION:
+                    header, enhanced = self._byte_order(buffer, offset)
+                    kind, length = header.unpack_from(buffer, offset)
+                length = (length + 3) & ~3
+                stop = offset + length
+                if length < 12 or (kind in _KEPT and length > _MAX_BLOCK):
+                    raise _DamageError(f"a block of type {kind:#x} says it has {length} bytes")
+                if stop > size:
+                    if kind in _KEPT:
+                        break
+                    self.skipping, self.length = stop - size, length
+                    return b""
+                if kind == _ENHANCED and length >= 32:
+                    index, high, low, captured, wire_length = enhanced.unpack_from(
+                        buffer, offset + 8
+                    )
+                    if captured > length - 32:
+                        raise _DamageError(f"{captured} bytes in a packet block of {length}")
+                    if index != current:
+                        append, clock = self._switch(index)
+                        up, down, shift, current = clock.up, clock.down, clock.offset, index
+                    ticks = high << 32 | low
+                    append((ticks * up // down + shift,
+                            buffer[offset + 28 : offset + 28 + captured], wire_length))  # fmt: skip
+                elif kind == _SECTION:
+                    interfaces.clear()
+                    current = -1
+                elif kind == _INTERFACE and length >= 20:
+                    interfaces.append(self._describe(buffer[offset:stop]))
+                elif kind in (_SIMPLE, _PACKET):
+                    index, record = self._other_packet(kind, buffer[offset:stop])
                     append, clock = self._switch(index)
-                    up, down, shift, current = clock.up, clock.down, clock.offset, index
-                ticks = high << 32 | low
-                append((ticks * up // down + shift,
-                        buffer[offset + 28 : offset + 28 + captured], wire_length))  # fmt: skip
-            elif kind == _SECTION:
-                interfaces.clear()
-                current = -1
-            elif kind == _INTERFACE and length >= 20:
-                interfaces.append(self._describe(buffer[offset:stop]))
-            elif kind in (_SIMPLE, _PACKET):
-                index, record = self._other_packet(kind, buffer[offset:stop])
-                append, clock = self._switch(index)
-                append((record[0] * clock.up // clock.down + clock.offset if kind == _PACKET else 0,
-                        record[1], record[2]))  # fmt: skip
-                current = -1
-            offset = stop
+                    append((record[0] * clock.up // clock.down + clock.offset if kind == _PACKET else 0,
+                            record[1], record[2]))  # fmt: skip
+                    current = -1
+                offset = stop
+        except _DamageError:
+            self.offset = offset
+            raise
         return buffer[offset:]
 
     def _byte_order(self, buffer: bytes, offset: int) -> tuple[Struct, Struct]:

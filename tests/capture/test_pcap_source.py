@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from capture_agent.capture_file import CaptureError
+from capture_agent.capture_file import CHUNK, CaptureError
 from capture_agent.pcap import PcapSource
 from datastalker.errors import InputError
 from datastalker.message import Message
@@ -136,6 +138,43 @@ def test_a_cut_file_is_said(ack: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert len([m for batch in source(stats, path=str(path)).run() for m in batch]) == 1
     assert stats.get("pcap/damaged_files") == 1
     assert "was cut short inside record 2" in caplog.text
+
+
+@pytest.mark.parametrize("form", ["pcap", "pcapng"])
+def test_of_a_file_with_garbage_in_it_is_said_how_much_is_left_unread(
+    make: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture, form: str
+) -> None:
+    if form == "pcap":
+        frames = [make.pcap([(n, 0, make.ACK)], 105)[24:] for n in range(3000)]
+        head = make.pcap([], 105)
+    else:
+        frames = [make.enhanced(0, n, make.ACK) for n in range(3000)]
+        head = make.section() + make.interface(105)
+    behind = b"\xff" * 64 + b"".join(frames[1:])
+    path = tmp_path / f"a.{form}"
+    path.write_bytes(head + frames[0] + behind)
+    assert len(behind) > 2 * CHUNK
+    stats = Stats()
+
+    assert sum(map(len, source(stats, path=str(path)).run())) == 1
+    size = path.stat().st_size
+    assert f"({len(behind):,} of the file's {size:,} bytes were left unread)" in caplog.text
+    assert stats.get("pcap/unread_bytes") == len(behind)
+    assert stats.get("pcap/damaged_files") == 1
+
+
+def test_of_a_packed_file_its_packed_bytes_count(
+    make: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    records = [(n, 0, make.ACK + random.Random(n).randbytes(200)) for n in range(2000)]
+    data = make.pcap(records[:1], 105) + b"\xff" * 16 + make.pcap(records[1:], 105)
+    path = tmp_path / "a.pcap.gz"
+    path.write_bytes(gzip.compress(data))
+    stats = Stats()
+
+    assert sum(map(len, source(stats, path=str(path)).run())) == 1
+    assert stats.get("pcap/unread_bytes") == path.stat().st_size - CHUNK
+    assert "bytes were left unread" in caplog.text
 
 
 def test_the_name_of_an_interface(make: SimpleNamespace, tmp_path: Path) -> None:
