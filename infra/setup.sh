@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:-run}
+extras=$(tr -s ', ' ',' <<< "${*:2}")
 python=${PYTHON:-python3}
 
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -10,6 +11,11 @@ fail() { echo "setup: $*" >&2; exit 1; }
 command -v "$python" >/dev/null || fail "there is no $python; install Python 3.11 or newer: apt-get install python3 python3-venv"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   fail "$("$python" --version) is too old; DataStalker needs 3.11 or newer. Name another: make PYTHON=python3.12 …"
+
+known=$("$python" -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"])')
+for extra in ${extras//,/ }; do  # pip takes one that isn't there for none at all
+  [[ " $known " = *" $extra "* ]] || fail "there is no extra '$extra'; make setup EXTRAS=… takes, with commas between: ${known// /, }"
+done
 
 if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   rm -rf .venv
@@ -41,7 +47,6 @@ if [ "$what" = dev ]; then
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' || fail "pip could not install; is the network there?"
   touch .venv/.ready .venv/.ready-dev
 else
-  extras=${2:-}
   echo "setup: installs DataStalker into .venv (click, PyYAML${extras:+; the extras $extras})"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".${extras:+[$extras]}" || fail "pip could not install; is the network there?"
   touch .venv/.ready

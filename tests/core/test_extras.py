@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
 from importlib import import_module
@@ -17,9 +18,18 @@ from datastalker import extras
 from datastalker.cli import cli
 from datastalker.errors import DataStalkerError, InputError
 
-PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))[
-    "project"
-]
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def test_setup_refuses_an_extra_that_is_not_there_before_it_installs_anything() -> None:
+    make = ["make", "-o", ".venv/.ready", "setup", "EXTRAS=ui, agnet", f"PYTHON={sys.executable}"]
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert "setup: there is no extra 'agnet'; make setup EXTRAS=… takes, with" in done.stderr
+    assert f": {', '.join(PROJECT['optional-dependencies'])}\n" in done.stderr
+    assert done.stdout == ""
 
 
 def brought(requirements: list[str]) -> set[str]:
