@@ -1,6 +1,7 @@
 """What the documentation shows, works."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,24 @@ def test_python_in_the_docs_runs(code):
     for name, value in list(names.items()):
         if name.startswith("test_"):
             value()
+
+
+def test_the_first_stage_that_one_writes_refuses_a_typo(tmp_path):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "docs/write-a-stage.md").read_text(), re.S)[1]
+    (tmp_path / "custom_stage.py").write_text(code)
+    text = "plugins: [custom_stage.py]\npipeline: [pcap: {path: '-'}, custom_stage: {%s: 7}]"
+    file = str(tmp_path / "config.yaml")
+
+    assert configuration.parse(text % "parameter", file).problems == []
+    (problem,) = configuration.parse(text % "paramter", file).problems
+    assert "did you mean 'parameter'?" in problem.text
+
+
+def test_git_ignores_what_the_readme_s_steps_leave():
+    left = ["captures/sensor-hall.pcap", "config.yaml", "out/frame-1.csv", "alarm/alert-1.csv"]
+    done = subprocess.run(["git", "check-ignore", *left], cwd=ROOT, capture_output=True, text=True)
+
+    assert done.stdout.split() == left
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
