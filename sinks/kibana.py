@@ -72,6 +72,10 @@ class Outcome:
     warnings: list[str] = field(default_factory=list)
 
 
+class _RefusedError(OutputError):
+    """Nothing listens there, now."""
+
+
 class Kibana:
     """A Kibana, and one of its spaces."""
 
@@ -114,23 +118,31 @@ class Kibana:
     def wait(self, seconds: float, tell: Callable[[str], None] = lambda text: None) -> str:
         """Its version, as soon as it is ready; "" where it keeps that to itself.
 
-        `tell` is told once that it is waited for. Raises OutputError where it isn't ready after
-        `seconds`, can't be reached, refuses, is too old, or is no Kibana.
+        `tell` is told once that it is waited for. Raises OutputError where it isn't ready, or nothing
+        listens there, after `seconds`; and where it refuses, is too old, or is no Kibana.
         """
         until = time.monotonic() + seconds
         waiting = False
         while True:
-            status, body = self._ask("GET", "/api/status", _ASK_SECONDS)
-            if status != 503:
-                break
-            if time.monotonic() >= until:
-                raise OutputError(
-                    f"{self._at} is not ready after {seconds:g} s ({_said(body) or 503}); give it "
-                    "longer with --wait, or look into its log"
-                )
+            over = time.monotonic() >= until
+            try:
+                status, body = self._ask("GET", "/api/status", _ASK_SECONDS)
+            except _RefusedError:  # as one does that is just starting
+                if over:
+                    raise
+                how = "where nothing listens yet"
+            else:
+                if status != 503:
+                    break
+                if over:
+                    raise OutputError(
+                        f"{self._at} is not ready after {seconds:g} s ({_said(body) or 503}); give "
+                        "it longer with --wait, or look into its log"
+                    )
+                how = "which is not ready yet"
             if not waiting:
                 waiting = True
-                tell(f"waits for {self.url}, which is not ready yet")
+                tell(f"waits for {self.url}, {how}")
             time.sleep(min(_AGAIN_SECONDS, max(0.0, until - time.monotonic())))
         if status in (401, 403, 404) or isinstance(body, dict):
             self._require(status, body, "to tell its status")
@@ -204,7 +216,8 @@ class Kibana:
                 redirect=False,
             )
         except (errors.HTTPError, ValueError, OSError) as error:
-            raise OutputError(self._unreachable(error)) from error
+            refused = isinstance(error.__cause__ or error, ConnectionRefusedError)
+            raise (_RefusedError if refused else OutputError)(self._unreachable(error)) from error
         if 300 <= answer.status < 400:
             to = answer.headers.get("Location", "")
             raise OutputError(

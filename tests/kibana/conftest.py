@@ -31,7 +31,7 @@ def error(status: int, name: str, message: str) -> Answer:
 class KibanaServer:
     """`objects`: by space, type and id. What it is made to do stands in its attributes."""
 
-    def __init__(self, base: str = "", tls: Path | None = None) -> None:
+    def __init__(self, base: str = "", tls: Path | None = None, port: int = 0) -> None:
         self.base = base
         self.objects: dict[tuple[str, str, str], Json] = {}
         self.spaces = {"default", "lab"}
@@ -66,7 +66,7 @@ class KibanaServer:
             def log_message(self, *_: Any) -> None:
                 """Not in a test's output."""
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         scheme = "http"
         if tls is not None:
             scheme, context = "https", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

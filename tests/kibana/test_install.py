@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -219,9 +220,21 @@ def test_what_is_no_kibana_is_said(kibana_server: Make, install: Install) -> Non
 def test_nobody_there_is_said(install: Install) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    code, _, said = install("--url", f"http://127.0.0.1:{port}")
+    code, _, said = install("--url", f"http://127.0.0.1:{port}", "--wait", "0")
     assert code == 1
     assert "can't be reached; correct the URL or start Kibana" in said
+
+
+def test_one_that_does_not_listen_yet_is_waited_for(kibana_server: Make, install: Install) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    servers: list[Any] = []
+    later = Timer(1.5, lambda: servers.append(kibana_server(port=port)))
+    later.start()
+    code, _, said = install("--url", f"http://127.0.0.1:{port}")
+    later.join()
+    assert (code, len(servers[0].objects)) == (0, COUNT)
+    assert said.count(f"waits for http://127.0.0.1:{port}, where nothing listens yet") == 1
 
 
 def test_over_tls_with_the_certificate_of_who_signed(
