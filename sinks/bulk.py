@@ -58,7 +58,7 @@ class Bulk:
             theirs = logging.getLogger(f"elastic_transport.{name}")
             if theirs.level == logging.NOTSET:
                 theirs.setLevel(level)
-        self.at = ", ".join(hosts)
+        self.at, self._seconds = ", ".join(hosts), seconds
         options: dict[str, Any] = {"request_timeout": seconds, "retry_on_timeout": False}
         options["max_retries"] = len(hosts) - 1  # another server, if there is one
         if user is not None:
@@ -188,6 +188,13 @@ class Bulk:
                     "with the certificate of who signed it as 'ca', and in 'hosts' a name that it "
                     "is for"
                 )
+            if isinstance(error, self._errors.ConnectionTimeout) and _connected(error):
+                return RetryLater(
+                    f"{at} takes requests and did not answer within {self._seconds:g} s: it is busy, or "
+                    "hangs; give it less at a time (concurrency, bulk_documents) or longer "
+                    "(timeout_seconds)",
+                    1.0,
+                )
             return RetryLater(f"{at} can't be reached, correct 'hosts' or start it: {said}", 1.0)
         if status in _BUSY:
             return RetryLater(f"{at} answers {status}: {error}", 1.0)
@@ -198,6 +205,11 @@ class Bulk:
             )  # fmt: skip
             return OutputError(f"{at} refuses {what} ({status}): {remedy}")
         return OutputError(f"{at} refuses {what}: {error}")
+
+
+def _connected(error: Exception) -> bool:
+    """Was it the answer that took too long, and not the connection?"""
+    return type(error.__cause__).__name__ == "ReadTimeoutError"
 
 
 def _said(error: Any) -> str:
