@@ -16,6 +16,7 @@ from datastalker.commands import running
 from datastalker.commands.tables import table
 from datastalker.errors import InputError
 from datastalker.options import suggest
+from datastalker.top.air import Air
 from datastalker.top.embedded import EmbeddedFeed
 from datastalker.top.feed import Feed, Live, LogToEvents
 from datastalker.top.search import compile_filter
@@ -161,6 +162,9 @@ def _print(live: Live, view: View, query: Query, seconds: float | None, limit: i
     with live.look() as (air, stages):
         rows = select(view, query, air, stages)
         now = air.now
+        deaf = "" if air.devices or air.networks else _deaf(air)
+    if deaf and isinstance(live.feed, EmbeddedFeed):
+        raise InputError(f"nothing was heard: {deaf}")
     if live.error is not None and not rows:
         return
     shown = rows[:limit] if limit else rows
@@ -176,6 +180,14 @@ def _print(live: Live, view: View, query: Query, seconds: float | None, limit: i
     click.echo(f"{len(rows):,} {one}{more}")
     whole = [c.title for c in view.columns if c.key in ("bssid", "ta")]
     click.echo(table([c.title for c in view.columns], cells, whole=whole))
+
+
+def _deaf(air: Air) -> str:
+    """How the interfaces are, where none was listened to; else, or where there are none, nothing."""
+    states = [each for s in air.sensors.values() for each in s.status.get("interfaces") or ()]
+    if any(each.endswith(": listening") for each in states):
+        return ""
+    return "; ".join(each.removesuffix("; waits for it") for each in states)
 
 
 def _whole(value: Any) -> Any:

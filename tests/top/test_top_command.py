@@ -232,6 +232,16 @@ def test_with_once_a_live_interface_is_heard_for_so_many_seconds(
     assert out.splitlines()[2].split()[0] == "house"
 
 
+def test_with_once_an_interface_that_is_not_there_is_an_error(make_radio: Start) -> None:
+    make_radio()  # or this process may hear none
+    code, out, err = once("-i", "nosuch0", "--once", "--seconds", "2")
+
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == (
+        "stalk: nothing was heard: nosuch0: there is no interface of that name"
+    )
+
+
 def test_help_and_the_plain_table_need_no_library_for_screens(captures: Path) -> None:
     script = (
         "import sys; sys.modules['textual'] = sys.modules['rich'] = None\n"
