@@ -71,6 +71,15 @@ class _Commands(click.Group):
         command: click.Command = getattr(loaded, attribute)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if "--run" in given:
+                error.message += " (--run goes with -c alone; `stalk run` has more: stalk run -h)"
+            raise
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:

@@ -513,6 +513,10 @@ def test_help_lists_the_commands(args: tuple[str, ...], here: Callable[..., Done
     [
         (("chek",), "no such command 'chek', did you mean 'check'?"),
         (("--runn",), "No such option"),
+        (
+            ("--run", "-q"),
+            "-q (--run goes with -c alone; `stalk run` has more",
+        ),
         (("--run", "check"), "--run and the command 'check': give one of them"),
         (("check", "-c"), "requires an argument"),
     ],
