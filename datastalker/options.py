@@ -150,7 +150,8 @@ def complete(
     values: dict[str, Any] = {}
     for name in given:
         if name not in options:
-            report((*path, name), f"unknown option '{name}'{suggest(str(name), options)}")
+            near = suggest(str(name), options) or " (it takes no options)"
+            report((*path, name), f"unknown option '{name}'{near}")
     for name, opt in options.items():
         if name not in given:
             if opt.required:
@@ -171,15 +172,13 @@ def complete(
     return values
 
 
-def suggest(word: str, known: Iterable[str], *, known_hint: bool = True) -> str:
+def suggest(word: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?`, else the list of what there is, else nothing."""
     names = [str(name) for name in known]
     close = difflib.get_close_matches(word, names, 1, 0.6)
     if close:
         return f", did you mean '{close[0]}'?"
-    if known_hint and names:
-        return f" (there is: {', '.join(names)})"
-    return " (it takes no options)" if known_hint else ""
+    return f" (there is: {', '.join(names)})" if names else ""
 
 
 def _bounds(opt: Option, value: Any) -> str | None:

@@ -17,6 +17,7 @@ from datastalker.tapping import COUNTS
 
 _SECONDS = 5.0
 _SILENT_SECONDS = 15.0  # it says something each second
+SOMETHING_ELSE = "something else listens there"
 
 Counts = Mapping[str, int]
 
@@ -29,18 +30,31 @@ class Tapped:
     stages: dict[str, list[str]]
 
 
+def page_url(text: str) -> str:
+    """The URL of a page as somebody typed it, such as `localhost:6060`."""
+    return (text if "://" in text else f"http://{text}").rstrip("/")
+
+
 def ask(url: str) -> Tapped:
     """What can be tapped there. Raises InputError where nobody answers, or not so."""
     try:
         with urllib.request.urlopen(f"{url}/taps", timeout=_SECONDS) as answer:
-            return Tapped(url, json.load(answer))
+            stages = json.load(answer)
     except urllib.error.HTTPError as error:
         raise _refused(url, error) from None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        why = getattr(error, "reason", error)
-        raise InputError(
-            f"{url} does not answer ({getattr(why, 'strerror', None) or why})"
-        ) from None
+        raise InputError(f"{url} does not answer as a page of ours ({reason(error)})") from None
+    if not isinstance(stages, dict) or not all(isinstance(at, list) for at in stages.values()):
+        raise InputError(f"{url} does not answer as a page of ours ({SOMETHING_ELSE})")
+    return Tapped(url, stages)
+
+
+def reason(error: Exception) -> str:
+    """Why there is no answer, or none of ours, in a few words."""
+    if isinstance(error, json.JSONDecodeError):
+        return SOMETHING_ELSE
+    why = getattr(error, "reason", error)
+    return str(getattr(why, "strerror", None) or why)
 
 
 def read(
@@ -60,7 +74,7 @@ def read(
                 said = json.loads(line)
                 if isinstance(said, dict):
                     yield Message(said)
-                elif said[0] == COUNTS:
+                elif isinstance(said, list) and said[:1] == [COUNTS]:
                     yield said[1]
     except urllib.error.HTTPError as error:
         raise _refused(url, error) from None

@@ -21,7 +21,7 @@ from datastalker.options import suggest
 from datastalker.position import Position
 from datastalker.segments import sensors_topic, topic_plans
 from datastalker.shown import as_json, as_line
-from datastalker.tapped import Counts, Tapped, ask, read
+from datastalker.tapped import Counts, Tapped, ask, page_url, read
 from datastalker.tapping import SOURCE
 from datastalker.topics import TopicPlan
 
@@ -157,7 +157,7 @@ def _pages(config: configuration.Config | None, url: str | None) -> tuple[list[T
     """Those that answer, and what is wrong with the others."""
     if config is None:
         assert url is not None
-        return [ask(url.rstrip("/"))], []
+        return [ask(page_url(url))], []
     places = [place for place in pages.all_of(config) if place.port]
     if not places:
         raise InputError(

@@ -26,6 +26,17 @@ _STORED = ("indexed_messages_total", "rows_total")
 _KNOWN = ("already_indexed_messages_total", "repeated_messages_total", "skipped_messages_total")
 
 
+def is_one(answer: Any) -> bool:
+    """Whether that is what a page of ours tells."""
+    return (
+        isinstance(answer, list)
+        and bool(answer)
+        and all(
+            isinstance(each, dict) and each.keys() >= {"name", "labels", "value"} for each in answer
+        )
+    )
+
+
 def totals(samples: Samples) -> list[Totals]:
     """Of each stage or sink, in their order; what waits in Kafka stands with a segment's first."""
     found: dict[tuple[str, str], dict[str, Any]] = {}

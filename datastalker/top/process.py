@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from datastalker.errors import InputError
 from datastalker.message import Message
-from datastalker.tapped import ask, read
+from datastalker.tapped import SOMETHING_ELSE, ask, page_url, read, reason
 from datastalker.tapping import SOURCE
 from datastalker.top import metrics_page
 from datastalker.top.feed import Update
@@ -30,7 +30,7 @@ class ProcessFeed:
     """What is seen at a process's page. Messages are those that its taps have time for."""
 
     def __init__(self, url: str) -> None:
-        self.title = self._url = url.rstrip("/") if "://" in url else f"http://{url}".rstrip("/")
+        self.title = self._url = page_url(url)
         self._over = threading.Event()
         self._take: Callable[[Update], None] = lambda update: None
         self._counts: Mapping[str, int] = {}
@@ -107,12 +107,13 @@ class ProcessFeed:
     def _samples(self) -> metrics_page.Samples:
         try:
             with urllib.request.urlopen(f"{self._url}/metrics?format=json", timeout=_SECONDS) as it:
-                found: metrics_page.Samples = json.load(it)
-                return found
+                found = json.load(it)
+            if metrics_page.is_one(found):
+                return list(found)
+            why = SOMETHING_ELSE
         except (OSError, ValueError, http.client.HTTPException) as error:
-            reason = getattr(error, "reason", error)
-            why = getattr(reason, "strerror", None) or reason
-            raise InputError(
-                f"{self._url} does not answer as a page of ours ({why}); where it is say http_host "
-                "and http_port, under agent:, workers: or sinks:"
-            ) from None
+            why = reason(error)
+        raise InputError(
+            f"{self._url} does not answer as a page of ours ({why}); where it is say http_host "
+            "and http_port, under agent:, workers: or sinks:"
+        )

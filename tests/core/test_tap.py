@@ -12,12 +12,14 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from datastalker import page, tapping
+from datastalker.cli import main
 from datastalker.page import Page, Server
 from datastalker.pipeline import Pipeline
 from datastalker.shown import as_line
@@ -229,3 +231,48 @@ def test_nobody_serves_a_page(tmp_path: Path) -> None:
 
     assert said.returncode == 1
     assert "give it a page, with http_port under agent:" in said.stderr
+
+
+@pytest.fixture
+def answering() -> Iterator[Any]:
+    """Starts a server that answers everything with one text; gives where it is."""
+    started: list[HTTPServer] = []
+
+    def start(text: str) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        started.append(HTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=started[-1].serve_forever, daemon=True).start()
+        return f"127.0.0.1:{started[-1].server_port}"
+
+    yield start
+    for server in started:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("text", ["hello", "null", "[]", '"text"', '{"a": 1}', '{"oui": "in"}'])
+@pytest.mark.parametrize(
+    "words",
+    [("tap", "oui"), ("tap", "--list"), ("top", "--once", "--seconds", "0.1")],
+    ids=" ".join,
+)
+def test_who_is_no_page_of_ours_is_told_from_one(
+    answering: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], text: str
+) -> None:
+    at = answering(text)
+
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--url", at])
+
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert f"stalk: http://{at} does not answer as a page of ours (something else listens" in said
