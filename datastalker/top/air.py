@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import exp
+from types import NoneType
 from typing import Any
 
 from datastalker.clock import WRONG
@@ -23,6 +24,8 @@ _SENSORS, _EVENTS = 256, 1000
 _NETWORK_KINDS = frozenset(("BEACON", "PROBE_RESP"))
 _JOINING = frozenset(("ASSOC_REQ", "REASSOC_REQ"))
 _EVERYBODY = "ff:ff:ff:ff:ff:ff"
+_TEXTS = ("sensor", "kind", "ta", "bssid", "ssid", "security", "ta_oui")
+_NUMBERS = ("channel", "bss_channel")
 
 
 @dataclass(slots=True)
@@ -147,6 +150,7 @@ class Air:
 
     def _frame(self, frame: Message) -> None:
         get = frame.get
+        signal = _checked(frame)
         time = self.now if WRONG in frame else int(get("timestamp", self.now))
         if time > self.now:
             self.now = time
@@ -163,7 +167,6 @@ class Air:
         device.kinds[kind] += 1
         device.vendor = get("ta_oui") or device.vendor
         device.channel = channel or device.channel
-        signal = get("signal_dbm")
         if signal is not None:
             heard = device.sensors.get(sensor)
             if heard is None and len(device.sensors) < _FEW:
@@ -219,7 +222,11 @@ class Air:
         who = str(message.get("key") or message.get("sensor") or "")
         if kind == "sensor":
             sensor = self._sensor(who)
-            sensor.status = dict(message)
+            sensor.status = {
+                key: value
+                for key, value in message.items()
+                if isinstance(value, str if key == "state" else (int, float))
+            }
             return
         if kind == "presence":
             what = str(message.get("event") or "")
@@ -233,6 +240,20 @@ class Air:
             what = str(message.get("alert") or kind)
             text = str(message.get("text") or "")
         self.events.append(Event(time, what, who, text))
+
+
+def _checked(frame: Message) -> int | None:
+    """Its signal, of which a stage may have made an average.
+
+    Raises TypeError, ValueError where a key that is shown is not what the contract says: topics
+    promise that, a tap or a stage of somebody's own does not.
+    """
+    for keys, kind in ((_TEXTS, str), (_NUMBERS, int)):
+        for key in keys:
+            if not isinstance(frame.get(key), (kind, NoneType)):
+                raise TypeError(key)
+    signal = frame.get("signal_dbm")
+    return None if signal is None else round(signal)
 
 
 def _remember(names: list[str], name: str | None) -> None:

@@ -132,11 +132,23 @@ def test_messages_that_hold_nonsense_are_counted_and_the_others_taken() -> None:
         Message(type="frame", sensor=[1]),
         Message(type="frame", ta=PHONE, signal_dbm="loud", timestamp=START),
         Message(type="frame", ta=PHONE, timestamp=10**400),
+        Message(type="frame", ta=PHONE, timestamp=START, channel="six"),
+        Message(type="frame", ta=PHONE, timestamp=START, kind="BEACON", bss_channel="1"),
+        Message(type="frame", ta=PHONE, timestamp=START, ta_oui=7),
+        Message(type="frame", ta=PHONE, timestamp=START, sensor=7),
     ]
 
     air = heard(*odd, frame(1, ta=PHONE, signal_dbm=-40))
 
     assert air.odd == len(odd)
+    assert device(air, PHONE).pace.count == 1
+
+
+def test_a_signal_that_a_stage_has_averaged_is_one() -> None:
+    air = heard(frame(0, ta=PHONE, sensor="a", signal_dbm=-40.6))
+
+    assert air.odd == 0
+    assert device(air, PHONE).sensors["a"].history.until(START // SECOND, 1) == [-41]
 
 
 def test_addresses_made_up_by_the_hundred_thousand_push_out_each_other_alone() -> None:

@@ -125,6 +125,21 @@ def test_a_sensor_has_what_it_said_of_itself() -> None:
     assert row[2:] == ["3", "5", "bad_fcs 3, kernel_dropped 2", "40", "-12", "6 67%, 1 33%", "0 s", "running"]  # fmt: skip # noqa: E501
 
 
+def test_a_status_of_nonsense_hides_no_other_sensor() -> None:
+    odd = {"spooled": "many", "dropped_x": "no", "clock_offset_ms": [1], "share_2412": "x"}
+    messages = [
+        Message(type="sensor", key="attic", timestamp=START, state=5, **odd),
+        Message(type="sensor", key="porch", timestamp=START, state="running", spooled=4),
+    ]
+
+    for column in SENSORS.columns:
+        rows = shown(SENSORS, Query(column.key), *messages)
+        assert sorted((row[0], row[5], row[9]) for row in rows) == [
+            ("attic", "", ""),
+            ("porch", "4", "running"),
+        ]
+
+
 def test_a_hopping_sensor_says_where_it_spends_its_time() -> None:
     row = shown(
         SENSORS,
