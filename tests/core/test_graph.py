@@ -69,6 +69,8 @@ from datastalker.pipeline import Pipeline, Stage
 class Odd(Stage):
     text: str = option("", "any")
     smtp_password: str = option("", "not declared as secret")
+    headers: dict = option({{}}, "may hold secrets")
+    accounts: list = option([], "likewise")
 
     def handle(self, message):
         return message
@@ -76,11 +78,13 @@ class Odd(Stage):
 HOSTILE = r"""
 plugins: [odd.py]
 pipeline:
-  - pcap: {path: "</text><script>alert(1)</script> #lt; &amp; \u202e"}
+  - pcap: {path: "</text><script>alert(1)</script> #lt; &amp; \u202e\uFFFF"}
   - topic: a
   - "<script>alert(\"x\")</script>`\"]} end %%{init}%% \e[31m日本語":
       text: "a\nb]\"]; click n0 \"javascript:alert(1)\" --> #60; | end"
       smtp_password: hunter2
+      headers: {Authorization: Bearer hunter2, X-Token: hunter2}
+      accounts: [{user: me, password: hunter2}]
       when: {ssid: {matches: "[<\"|]"}}
   - topic: b
   - csv: {directory: "out\e]0;x\a"}

@@ -21,8 +21,11 @@ from datastalker.stage import Sink, SourceStage
 from datastalker.topics import TopicPlan
 
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
-_SECRET = re.compile(r"pass(word|phrase)?$|secret|token|api_?key|credential", re.I)
-"""Names of options that plug-ins may have forgotten to declare as secret."""
+_SECRET = re.compile(
+    r"pass(word|phrase)?$|secret|token|api_?key|credential|^authori[sz]ation$", re.I
+)
+"""Names of options that plug-ins may have forgotten to declare as secret, and of what stands in
+mappings of theirs, such as headers."""
 _DAY = 86_400_000
 
 
@@ -131,14 +134,14 @@ def _given(declared: Mapping[str, Option], options: Mapping[str, Any]) -> Iterat
         opt = declared.get(name)
         if opt is None:
             continue
-        if opt.secret or (_SECRET.search(name) and isinstance(value, str)):
+        if opt.secret:
             shown = "(secret)"
         elif opt.nested is not None and isinstance(value, Mapping):
             within = options_of(opt.nested) or {}
             inner = _given(within, {k: v for k, v in value.items() if v != within[k].default})
             shown = "{" + ", ".join(inner) + "}"
         else:
-            shown = _shown(value)
+            shown = _named(name, value)
         yield f"{name}: {shown}"
 
 
@@ -146,6 +149,10 @@ def _conditions(condition: Any) -> str:
     if not isinstance(condition, Mapping):
         return _shown(condition)
     return ", ".join(f"{field}: {_shown(wanted)}" for field, wanted in condition.items())
+
+
+def _named(name: Any, value: Any) -> str:
+    return "(secret)" if isinstance(value, str) and _SECRET.search(str(name)) else _shown(value)
 
 
 def _shown(value: Any) -> str:
@@ -157,7 +164,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_shown(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {_named(key, item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_shown, value)) + "]"
     return _CREDENTIALS.sub("//…@", str(value))
