@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from datastalker.options import option, options_of
 
 
 def _url(value: str) -> str | None:
-    if value.startswith(("http://", "https://")):
-        return None
-    return f"must begin with http:// or https://, as in http://localhost:5601, not '{value}'"
+    if not value.startswith(("http://", "https://")):
+        return f"must begin with http:// or https://, as in http://localhost:5601, not '{value}'"
+    try:
+        parts = urlsplit(value)
+        whole = bool(parts.hostname) and parts.port != 0  # a port that is no number raises
+    except ValueError:
+        whole = False
+    return None if whole else f"must be a URL such as http://localhost:5601, not '{value}'"
 
 
 def _space(value: str) -> str | None:

@@ -11,7 +11,7 @@ from datastalker.commands.tables import table
 from datastalker.config import Config
 from datastalker.errors import OutputError
 from datastalker.kibana_settings import KIBANA, wrong_together
-from datastalker.options import complete
+from datastalker.options import complete, options_of
 from datastalker.text import one_line
 
 _INDEX = "datastalker"
@@ -84,6 +84,8 @@ def _settings(
     path: str | None, index: str | None, given: dict[str, str | None]
 ) -> tuple[dict[str, Any], str]:
     """What `kibana:` and the command line say together, and what indices' names begin with."""
+    from sinks.elasticsearch import Elasticsearch
+
     settings: dict[str, Any] = complete(KIBANA, {}, ("kibana",), _never)
     if path is not None or not given["url"]:
         config = load(path or "config.yaml")
@@ -98,11 +100,15 @@ def _settings(
         settings["password"] = click.prompt("Password", hide_input=True)
     if (wrong := wrong_together(settings)) is not None:
         raise click.UsageError(wrong[1])
-    for name in ("url", "space"):
-        check = KIBANA[name].check
-        if check is not None and (text := check(settings[name])):
-            raise click.BadParameter(text, param_hint=f"--{name}")
-    return settings, index or _INDEX
+    index = _INDEX if index is None else index
+    for option, value in (
+        (KIBANA["url"], settings["url"]),
+        (KIBANA["space"], settings["space"]),
+        ((options_of(Elasticsearch) or {})["index"], index),
+    ):
+        if option.check is not None and (text := option.check(value)):
+            raise click.BadParameter(text, param_hint=f"--{option.name}")
+    return settings, index
 
 
 def _index(config: Config) -> str | None:

@@ -296,3 +296,25 @@ def test_a_mistake_in_the_configuration_is_shown_where_it_is(
     assert "must begin with http:// or https://, as in http://localhost:5601" in said
     assert "did you mean 'space'?" in said
     assert "give username and password, or neither" in said
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--url", "http://"),
+        ("--url", "http://[::1"),
+        ("--url", "http://localhost:port"),
+        ("--index", 'my"index'),
+        ("--index", "Mine"),
+        ("--space", "My Space"),
+    ],
+)
+def test_what_can_be_no_address_or_name_is_refused_at_once(
+    kibana_server: Make, install: Install, option: str, value: str
+) -> None:
+    server = kibana_server()
+
+    code, _, said = install("--url", server.url, option, value)
+
+    assert (code, server.objects) == (2, {})
+    assert f"Invalid value for {option}: " in said
