@@ -6,6 +6,7 @@ import click
 
 from datastalker import cases
 from datastalker.commands import running
+from datastalker.commands.options import config_option
 from datastalker.errors import ConfigError, DataStalkerError, Problem
 from datastalker.options import suggest
 from datastalker.text import one_line, printable
@@ -16,9 +17,7 @@ _STYLES = {"wanted": "red", "got": "green"}
 
 
 @click.command("test")
-@click.option(
-    "-c", "--config", "path", default="config.yaml", show_default=True, help="The configuration."
-)
+@config_option
 @click.option("-t", "--tests", "files", multiple=True, help="A file with tests for it; repeatable.")
 @click.option("--only", multiple=True, metavar="NAME", help="Tests whose name has this in it.")
 @click.option("-v", "--verbose", is_flag=True, help="Show what each step did, and the log.")
@@ -54,15 +53,15 @@ def test_command(
             f"no test's name has '{only[0]}' in it{suggest(only[0], names)}", param_hint="--only"
         )
     results: list[Result] = []
-    told: dict[str, str] = {}
+    told: list[str] = []
     for case in chosen:
         result = run(config, case)
         results.append(result)
         _show(result, verbose)
-        if result.failure is not None:
-            told[case.name] = "\n".join(text for _, text in _told(result, result.failure))
+        lines = _told(result, result.failure) if result.failure is not None else []
+        told.append("\n".join(text for _, text in lines))
     if junit is not None:
-        junit_xml.write(junit, results, told)
+        junit_xml.write(junit, zip(results, told, strict=True))
     failed = sum(result.failure is not None for result in results)
     seconds = sum(result.seconds for result in results)
     said = f"{len(results) - failed} passed" + (f", {failed} failed" if failed else "")

@@ -11,12 +11,13 @@ from datastalker.text import printable
 from datastalker.trial.run import Result
 
 
-def write(path: str, results: Iterable[Result], told: dict[str, str]) -> None:
-    """Write the results; `told`: by a test's name, what was said of its failure.
+def write(path: str, results: Iterable[tuple[Result, str]]) -> None:
+    """Write the results, each with what was said of its failure.
 
     Raises OutputError.
     """
-    rows = list(results)
+    told = list(results)
+    rows = [row for row, _ in told]
     suite = ElementTree.Element(
         "testsuite",
         name="stalk test",
@@ -25,7 +26,7 @@ def write(path: str, results: Iterable[Result], told: dict[str, str]) -> None:
         errors="0",
         time=f"{sum(row.seconds for row in rows):.3f}",
     )
-    for row in rows:
+    for row, said in told:
         case = ElementTree.SubElement(
             suite,
             "testcase",
@@ -37,9 +38,7 @@ def write(path: str, results: Iterable[Result], told: dict[str, str]) -> None:
         )
         if row.failure is not None:
             message = printable(row.failure.title)
-            ElementTree.SubElement(case, "failure", message=message).text = printable(
-                told[row.case.name]
-            )
+            ElementTree.SubElement(case, "failure", message=message).text = printable(said)
     try:
         ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
     except OSError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 from datastalker.expected import TIMES, is_matcher
 from datastalker.moment import since
+from datastalker.options import suggest
 from datastalker.text import one_line
 from datastalker.trial import match
 from datastalker.trial.match import Clock
@@ -66,7 +67,8 @@ def numbers(
         count = there.get(name, 0)
         if not match.holds(expected, count, clock):
             lines.append(("wanted", f"- {prefix}{one_line(name)}: {value(expected, clock)}"))
-            lines.append(("got", f"+ {prefix}{one_line(name)}: {value(count, clock)}"))
+            near = suggest(name, there) if name not in there else ""
+            lines.append(("got", f"+ {prefix}{one_line(name)}: {value(count, clock)}{near}"))
     return lines
 
 
@@ -76,8 +78,11 @@ def _count(number: int) -> str:
 
 def _closest(wanted: Mapping[str, Any], got: Any, clock: Clock, exact: bool) -> list[Line]:
     """The message that is most like it, and the keys in which it differs."""
+    wrong = match.differences(wanted, got, clock, exact=exact)
+    if not wrong:
+        return [("plain", "  it came, but not in that order (order: any, if that is right)")]
     lines: list[Line] = [("plain", f"  closest   {show(got, clock, wanted)}")]
-    for key in match.differences(wanted, got, clock, exact=exact):
+    for key in wrong:
         if key in wanted:
             lines.append(("wanted", f"    - {one_line(key)}: {value(wanted[key], clock, key)}"))
         shown = value(got.get(key), clock, key) if got.get(key) is not None else "absent"

@@ -14,11 +14,14 @@ from datastalker.clock import WRONG
 from datastalker.config import Config
 from datastalker.errors import ConfigError, DataStalkerError
 from datastalker.moment import START, since
+from datastalker.text import one_line
 from datastalker.trial import report
 from datastalker.trial.hub import END, UP, Hub, Place
 from datastalker.trial.inputs import Inputs
 from datastalker.trial.match import Clock
 from datastalker.trial.report import Line
+
+_MOST_LOST = 3  # lost messages that a report of something else tells of
 
 
 @dataclass
@@ -100,6 +103,7 @@ class _Trial:
                 self._looked = True
                 failure = self._expect(step)
                 if failure is not None:
+                    failure.lines += self._lost()
                     return failure
                 continue
             if self._looked:
@@ -212,6 +216,13 @@ class _Trial:
         letter = self.hub.dead[self._letters]
         text = f"{letter['who']} lost a message, which nothing expects (dead_letters)"
         return Failure(self._pending, text, [("got", f"reason: {letter['reason']}")])
+
+    def _lost(self) -> list[Line]:
+        """What was lost since the step before, which may be why something did not come."""
+        letters = self.hub.dead[self._letters :]
+        lines = [f"{each['who']} lost a message: {one_line(each['reason'])}" for each in letters]
+        more = [f"and {len(lines) - _MOST_LOST} more"] if len(lines) > _MOST_LOST else []
+        return [("plain", line) for line in [*lines[:_MOST_LOST], *more]]
 
     def _tell(self, step: Step, before: int) -> None:
         kinds: dict[str, int] = {}

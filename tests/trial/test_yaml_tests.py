@@ -204,6 +204,18 @@ FAILING = {
 - given: {ta: "02:00:00:00:00:01", seq: 1}
 - expect: {stages: {counting: {received: 2}}}
 """,
+    "it came, but not in that order": """
+- given: [{ta: "02:00:00:00:00:01", seq: 1}, {ta: "02:00:00:00:00:02", seq: 2}]
+- expect: [{type: frame, seq: 2}, {type: frame, seq: 1}]
+""",
+    "topic lost a message: key 'odd' holds the dict": """
+- given: {ta: "02:00:00:00:00:01", seq: 1, odd: {a: {b: 1}}}
+- expect: {type: frame, count: 1}
+""",
+    "+ counting/al: 0, did you mean 'counting/all'?": """
+- given: {ta: "02:00:00:00:00:01", seq: 1}
+- expect: {counters: {counting/al: 1}}
+""",
     "none.pcap: there is no such file": """
 - capture: none.pcap
 - expect: []
@@ -333,11 +345,17 @@ def test_tests_may_stand_in_a_file_of_their_own_and_be_chosen_by_name(
     steps = '- given: {ta: "02:00:00:00:00:01", seq: 1}\n- expect: {type: frame, count: 1}'
     other = "\n".join(f"    {line}" for line in steps.replace("count: 1", "count: 2").splitlines())
     (tmp_path / "more.yaml").write_text(f"- name: two of them\n  steps:\n{other}\n")
+    three = other.replace("count: 2", "count: 3")
+    (tmp_path / "third.yaml").write_text(f"- name: two of them\n  steps:\n{three}\n")
 
     code, out, _ = stalk_test(UNCUT, steps, "-t", "more.yaml", "--junit", "junit.xml")
     assert (code, "more.yaml:4:7: step 2, expect: 1 message at" in out) == (1, True)
     suite = ElementTree.parse("junit.xml").getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+
+    stalk_test(UNCUT, steps, "-t", "more.yaml", "-t", "third.yaml", "--junit", "junit.xml")
+    told = [failure.text or "" for failure in ElementTree.parse("junit.xml").iter("failure")]
+    assert [text.split(":")[0] for text in told] == ["more.yaml", "third.yaml"]
 
     code, out, _ = stalk_test(UNCUT, steps, "-t", "more.yaml", "--only", "it")
     assert (code, out.splitlines()[0]) == (0, "pass  it")
@@ -508,3 +526,14 @@ def test_every_example_with_stages_carries_tests() -> None:
 
     assert with_stages >= {"home.yaml", "home_alarm.yaml", "demo.yaml", "config.template.yml"}
     assert {name for name in with_stages if not configs[name].cases} == set()
+
+
+def test_a_ci_can_read_whatever_the_air_sent(stalk_test: Run) -> None:
+    steps = r"""
+- given: {ta: "02:00:00:00:00:01", seq: 1, ssid: "\uFFFF\uFFFE\e]]>\0</failure>"}
+- expect: [{type: frame, ssid: a}]
+"""
+    assert stalk_test(UNCUT, steps, "--junit", "junit.xml")[0] == 1
+
+    (failure,) = ElementTree.parse("junit.xml").iter("failure")
+    assert r"\u{ffff}\u{fffe}\x1b]]>\x00</failure>" in str(failure.text)
