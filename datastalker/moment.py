@@ -61,3 +61,11 @@ def since(time: int, start: int) -> str:
     """A time as `start+300s`, for people."""
     number = f"{abs(time - start) / SECOND:.6f}".rstrip("0").rstrip(".")
     return "start" if time == start else f"start{'+' if time > start else '-'}{number}s"
+
+
+def utc(microseconds: Any, shape: str) -> str:
+    """A time for people, as strftime has it; empty for what is none, or in no calendar."""
+    try:
+        return datetime.fromtimestamp(int(microseconds) / SECOND, UTC).strftime(shape)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -12,7 +11,8 @@ from datastalker.commands.options import config_option
 from datastalker.commands.running import load
 from datastalker.commands.tables import table
 from datastalker.errors import InputError
-from datastalker.text import one_line
+from datastalker.moment import utc
+from datastalker.text import one_line, printable
 
 _SHOWN = 2048  # bytes of a message
 
@@ -36,7 +36,7 @@ def ls_command(path: str) -> None:
     rows = [
         [
             letter.place,
-            _time(letter.said.get("time")),
+            utc(letter.said.get("time"), "%Y-%m-%d %H:%M:%S"),
             letter.origin,
             letter.said.get("who", ""),
             len(letter.record.value() or b""),
@@ -58,7 +58,8 @@ def show_command(letter: str, path: str) -> None:
     for found in letters.read(letters.ends()):
         if found.place == letter:
             for name, value in found.said.items():
-                click.echo(f"{name}: {value if name == 'traceback' else one_line(value)}")
+                said = printable(value) if name == "traceback" else one_line(value)
+                click.echo(f"{one_line(name)}: {said}")
             value = found.record.value() or b""
             for at in range(0, min(len(value), _SHOWN), 16):
                 line = value[at : at + 16]
@@ -96,7 +97,3 @@ def drop_command(every: bool, path: str) -> None:
     """Throw all dead letters away."""
     letters = _letters(path)
     click.echo(f"{letters.drop(letters.ends())} dropped")
-
-
-def _time(text: str | None) -> str:
-    return f"{datetime.fromtimestamp(int(text or 0) / 1e6, UTC):%Y-%m-%d %H:%M:%S}"

@@ -37,7 +37,7 @@ def interfaces_command(name: str | None) -> None:
         found = device.find(each)
         kind = found.type_name if found is not None else ""
         click.echo(
-            f"{each}  {kind}: capture works; no card of nl80211, so its channel can't be set"
+            f"{printable(each)}  {kind}: capture works; no card of nl80211, so its channel can't be set"
         )
     if said:
         click.echo(said, err=True)
@@ -69,7 +69,7 @@ def _hears(name: str) -> bool:
 
 def _about(card: Card) -> str:
     usable = "can capture" if card.can_monitor else "no monitor mode: can't capture"
-    lines = [click.style(f"{card.name}  {usable}", bold=True)]
+    lines = [click.style(f"{printable(card.name)}  {usable}", bold=True)]
     lines.append(f"  modes       {', '.join(card.modes) or 'none named'}")
     for port in card.ports:
         lines.append(f"  interface   {printable(_port(port))}")

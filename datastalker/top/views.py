@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from datastalker.message import Message
+from datastalker.moment import utc
 from datastalker.oui import Registry, is_randomized
 from datastalker.text import one_line
 from datastalker.top.air import Air, Device, Sensor
@@ -126,10 +126,7 @@ def ago(microseconds: int) -> str:
 
 def clock_time(microseconds: int) -> str:
     """UTC; empty for what no calendar has."""
-    try:
-        return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return ""
+    return utc(microseconds, "%H:%M:%S")
 
 
 def vendor(device: Device | None, address: str) -> str:

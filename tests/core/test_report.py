@@ -170,6 +170,13 @@ def test_a_name_of_nuls_alone_is_a_hidden_network(tmp_path: Path, report: Report
     assert [line.split()[0] for line in lines] == ["(hidden)", "(hidden)", "\\x00", "a\\x00"]
 
 
+def test_a_time_that_no_calendar_has_is_left_out(tmp_path: Path, report: Report) -> None:
+    row = f"7,ABSENT,24:a4:3c:00:00:01,{10**20},1772470800000000"
+    (tmp_path / "presence-1.csv").write_text(f"timestamp,event,key,first_seen,last_seen\n{row}\n")
+
+    assert report(tmp_path)[-1].split() == ["went", "24:a4:3c:00:00:01", "to", "17:00:00"]
+
+
 def test_a_hostile_name_can_do_nothing_to_the_terminal(tmp_path: Path, report: Report) -> None:
     row = "BEACON,24:a4:3c:00:00:01,a\x1b[2J\x9b31m\u202e\u2028b\x07\x7f"
     (tmp_path / "frame-1.csv").write_text(f"kind,ta,ssid\n{row}\n", encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
+from datastalker import dead_letter, segments
 from datastalker.cli import cli
 
 
@@ -38,3 +39,24 @@ def test_dead_letters_are_listed_shown_sent_again_and_dropped(
     assert "1 dropped" in dlq("drop", "--all")
     assert "is empty" in dlq("ls")
     assert [row["id"] for row in here.rows()] == ids
+
+
+def test_what_a_dead_letter_says_commands_no_terminal(
+    site: Callable[..., Any], tmp_path: Path
+) -> None:
+    here = site([{"csv": {"directory": str(tmp_path / "site-0" / "out")}}])
+    topic = segments.dead_letters_topic(here.config).name
+    said = {"who": "x\x1b[2J", "time": "soon", "traceback": "Traceback\nValueError: \x1b]0;x\x07"}
+    headers = [(f"{dead_letter.PREFIX}{name}", text.encode()) for name, text in said.items()]
+    here.send(topic, b"x", headers=headers)
+    here.producer.flush(30)
+
+    def dlq(*arguments: str) -> str:
+        result = CliRunner().invoke(cli, ["dlq", *arguments, "-c", str(here.path)])
+        assert result.exit_code == 0, result.output
+        return str(result.output)
+
+    assert "x\\x1b[2J" in dlq("ls")
+    shown = dlq("show", "0:0")
+    assert "traceback: Traceback\nValueError: \\x1b]0;x\\x07\n" in shown
+    assert "\x1b" not in dlq("ls") + shown
