@@ -52,6 +52,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "oui": ("oui:oui_command", "Look vendors up; update the registry from a file."),
 }
 
+_PARTS = {
+    "elasticsearch": ("setup",),
+    "kibana": ("install",),
+    "dlq": ("ls", "show", "retry", "drop"),
+    "spool": ("check", "show", "drain"),
+    "topics": ("plan", "apply"),
+}
+"""Commands of a command that take a configuration."""
+
 _STDOUT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 """How writing fails; a file of ours is named by its own error."""
 
@@ -111,25 +120,10 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
 
     One YAML file describes the pipeline: a source, stages, sinks.
     """
-    # `stalk -c FILE check` means the same as `stalk check -c FILE`.
-    ctx.default_map = {
-        "run": {"config": config},
-        "check": {"path": config},
-        "test": {"path": config},
-        "graph": {"path": config},
-        "doctor": {"path": config},
-        "capture": {"config": config},
-        "install-service": {"path": config},
-        "sink": {"path": config},
-        "tap": {"path": config},
-        "elasticsearch": {"setup": {"path": config}},
-        "dlq": {name: {"path": config} for name in ("ls", "show", "retry", "drop")},
-        "spool": {name: {"path": config} for name in ("check", "show", "drain")},
-        "topics": {"plan": {"path": config}, "apply": {"path": config}},
-    }
     if ctx.get_parameter_source("config") is click.core.ParameterSource.COMMANDLINE:
-        ctx.default_map["stages"] = {"path": config}
-        ctx.default_map["kibana"] = {"install": {"path": config}}
+        # `stalk -c FILE check` means the same as `stalk check -c FILE`.
+        same = {"path": config}
+        ctx.default_map = {n: same | dict.fromkeys(_PARTS.get(n, ()), same) for n in COMMANDS}
     if version:
         click.echo(f"DataStalker {__version__}\nLicense: MIT")
         ctx.exit(0)
@@ -138,7 +132,7 @@ def cli(ctx: click.Context, run: bool, version: bool, config: str) -> None:
             ctx.fail(f"--run and the command '{ctx.invoked_subcommand}': give one of them")
         command = cli.get_command(ctx, "run")
         assert command is not None
-        ctx.invoke(command, config=config)
+        ctx.invoke(command, path=config)
     elif ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import click
 
 from datastalker import config as configuration
+from datastalker.commands.options import config_option
 from datastalker.errors import ConfigError, Problem
 from datastalker.segments import segments
 
 
 @click.command("check")
-@click.option(
-    "-c", "--config", "path", default="config.yaml", show_default=True, help="The file to check."
-)
+@config_option
 def check_command(path: str) -> None:
     """Check a configuration file without running it.
 

@@ -10,6 +10,7 @@ import click
 from datastalker.commands import running
 from datastalker.commands.drawing import mermaid, svg, text
 from datastalker.commands.drawing.model import graph
+from datastalker.commands.options import config_option
 from datastalker.commands.tables import terminal_width
 from datastalker.errors import OutputError
 
@@ -18,9 +19,7 @@ _SUFFIXES = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid"}
 
 
 @click.command("graph")
-@click.option(
-    "-c", "--config", "path", default="config.yaml", show_default=True, help="The configuration."
-)
+@config_option
 @click.option(
     "--format",
     "form",

@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ import click
 
 from datastalker.commands.tables import table
 from datastalker.errors import InputError
+from datastalker.moment import utc
 from datastalker.text import one_line
 
 Row = dict[str, str]
@@ -24,7 +24,10 @@ _T = TypeVar("_T")
 
 @click.command("report")
 @click.argument("directory", default="out")
-@click.option("--limit", default=20, show_default=True, help="Rows of each table; 0: all.")
+@click.option(
+    "--limit", type=click.IntRange(0), default=20, show_default=True,
+    help="Rows of each table; 0: all.",
+)  # fmt: skip
 def report_command(directory: str, limit: int) -> None:
     """Show what the CSV files in DIRECTORY tell: networks, devices, who came and went, alerts."""
     folder = Path(directory)
@@ -306,10 +309,7 @@ def _ssid(row: Row) -> str:
 def _stay(row: Row) -> str:
     if row.get("event") != "ABSENT" or not row.get("first_seen") or not row.get("last_seen"):
         return ""
-    first, last = int(row["first_seen"]), int(row["last_seen"])
-    start = datetime.fromtimestamp(first / 1e6, UTC).strftime("%H:%M:%S")
-    end = datetime.fromtimestamp(last / 1e6, UTC).strftime("%H:%M:%S")
-    return f"{start} to {end}"
+    return f"{utc(row['first_seen'], '%H:%M:%S')} to {utc(row['last_seen'], '%H:%M:%S')}"
 
 
 def _stronger(one: int | None, other: int | None) -> int | None:

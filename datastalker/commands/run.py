@@ -12,6 +12,7 @@ import click
 
 from datastalker import config as configuration
 from datastalker.commands import running
+from datastalker.commands.options import config_option
 from datastalker.commands.ranges import range_options
 from datastalker.errors import ConfigError, Problem
 from datastalker.position import Position
@@ -21,14 +22,12 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.option(
-    "-c", "--config", default="config.yaml", show_default=True, help="The configuration file."
-)
+@config_option
 @range_options
 @click.option("--follow", is_flag=True, help="Go on with what is published from now on.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
 def run_command(
-    config: str,
+    path: str,
     begin: Position | None = None,
     end: Position | None = None,
     follow: bool = False,
@@ -42,7 +41,7 @@ def run_command(
     Where the first entry is a topic, what it holds is read and nothing else happens to it: no
     consumer group, no commit. --from, --to and --follow say what of it.
     """
-    checked = running.load(config)
+    checked = running.load(path)
     pipeline, name = configuration.build(checked), checked.settings["name"]
     if checked.steps[0].topics is not None:
         from datastalker.topic_source import TopicSource
@@ -54,7 +53,7 @@ def run_command(
         source.begin, source.end, source.follow = begin, end, follow
     elif begin or end or follow:
         text = "--from, --to and --follow are of a pipeline whose first entry is a topic"
-        raise ConfigError([Problem(config, 0, 0, text)])
+        raise ConfigError([Problem(path, 0, 0, text)])
 
     def page() -> Page:
         from datastalker.metrics import stage_samples

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,9 @@ from datastalker.commands.running import load
 from datastalker.commands.tables import table
 from datastalker.config import Config
 from datastalker.errors import ConfigError, Problem
+from datastalker.moment import utc
+
+_TIME = "%Y-%m-%d %H:%M:%S"
 
 
 def _spool(path: str) -> tuple[Config, Path]:
@@ -50,8 +52,8 @@ def check_command(ctx: click.Context, path: str) -> None:
         f"{directory}: {told.batches.total():,} batches wait" + (f" ({kinds})" * bool(kinds))
     )
     if told.batches:
-        span = f"{_time(told.first)} to {_time(told.last)} UTC"
-        click.echo(f"{told.frames:,} frames, {told.bytes:,} bytes, made {span}")
+        first, last = utc(told.first, _TIME), utc(told.last, _TIME)
+        click.echo(f"{told.frames:,} frames, {told.bytes:,} bytes, made {first} to {last} UTC")
     for name, count in told.damaged.items():
         click.echo(f"{name}: {count:,} bytes are no whole record; they are left out")
     for name, why in told.unreadable.items():
@@ -61,7 +63,10 @@ def check_command(ctx: click.Context, path: str) -> None:
 
 
 @spool_command.command("show")
-@click.option("-n", "--records", default=50, show_default=True, help="So many at most; 0: all.")
+@click.option(
+    "-n", "--records", type=click.IntRange(0), default=50, show_default=True,
+    help="So many at most; 0: all.",
+)  # fmt: skip
 @config_option
 def show_command(records: int, path: str) -> None:
     """List what waits, oldest first: where to, session and sequence, frames, age."""
@@ -110,7 +115,3 @@ def drain_command(path: str) -> None:
     frames, dropped = drain(config, directory)
     said = f", {dropped:,} refused by the broker and dropped" if dropped else ""
     click.echo(f"{frames:,} frames sent{said}; {directory} is empty")
-
-
-def _time(microseconds: int) -> str:
-    return f"{datetime.fromtimestamp(microseconds / 1e6, UTC):%Y-%m-%d %H:%M:%S}"

@@ -28,7 +28,9 @@ _NAMES = [view.name for view in VIEWS]
 
 @click.command("top")
 @click.option("-i", "--interface", multiple=True, help="Hear live on this interface.")
-@click.option("-c", "--config", help="Run this file's source and stages; nothing is stored.")
+@click.option(
+    "-c", "--config", "path", help="Run this file's source and stages; nothing is stored."
+)
 @click.option("--topics", is_flag=True, help="With -c: what comes to its topics, from now on.")
 @click.option("--read", "capture", metavar="FILE", help="Show a capture file as if it were live.")
 @click.option("--url", help="Look at a process that runs, by its page: http://localhost:PORT.")
@@ -41,7 +43,8 @@ _NAMES = [view.name for view in VIEWS]
 )  # fmt: skip
 @click.option("--sort", metavar="COLUMN", help="Order rows by this; -COLUMN: the greatest first.")
 @click.option("--filter", "typed", metavar="TEXT", help="Rows with this text, or a condition.")
-@click.option("--limit", default=50, show_default=True, help="With --once: rows; 0: all.")
+@click.option("--limit", type=click.IntRange(0), default=50, show_default=True,
+              help="With --once: rows; 0: all.")  # fmt: skip
 @click.option("--once", is_flag=True, help="Print one table and end; so where no terminal is.")
 @click.option(
     "--seconds", type=click.FloatRange(min=0.1), help="With --once: how long to look.  "
@@ -51,7 +54,7 @@ _NAMES = [view.name for view in VIEWS]
               help="Seconds between two pictures.")  # fmt: skip
 def top_command(
     interface: tuple[str, ...],
-    config: str | None,
+    path: str | None,
     topics: bool,
     capture: str | None,
     url: str | None,
@@ -79,9 +82,9 @@ def top_command(
     once = once or not _is_terminal()
     view = next(view for view in VIEWS if view.name == name)
     query = _query(view, sort, typed)
-    if sum(map(bool, (interface, config, capture, url))) != 1:
+    if sum(map(bool, (interface, path, capture, url))) != 1:
         raise click.UsageError("name one of: -i INTERFACE, -c FILE, --read FILE, --url URL")
-    if topics and not config:
+    if topics and not path:
         raise click.UsageError("--topics goes with -c FILE")
     if capture == "-" and not once:
         raise InputError("--read -: keys come from standard input here; add --once, or name a file")
@@ -97,9 +100,9 @@ def top_command(
     elif interface:
         feed = _feed({"wifi_sniffer": {"interface": list(interface)}}, ", ".join(interface))
     else:
-        assert config is not None
-        checked = running.load(config)
-        feed = _of_topics(checked) if topics else EmbeddedFeed(checked, config)
+        assert path is not None
+        config = running.load(path)
+        feed = _of_topics(config) if topics else EmbeddedFeed(config, path)
     live = Live(feed)
     if once:
         to_the_end = capture is not None and seconds is None

@@ -6,16 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import jsonschema
 import pytest
 import yaml
 
-from datastalker.cli import main
+from datastalker.cli import cli, main
 
 STALK = Path(__file__).parents[2] / "stalk"
 SOURCE = '''\
@@ -527,3 +528,29 @@ def test_a_wrong_command_line_is_exit_code_2(
     done = here(*args)
 
     assert (done.code, said in done.err) == (2, True), done.err
+
+
+def _with_a_file(command: click.Command, path: list[str]) -> Iterator[list[str]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            part = command.get_command(context, name)
+            assert part is not None
+            yield from _with_a_file(part, [*path, name])
+    elif any("--config" in parameter.opts for parameter in command.params):
+        yield path
+
+
+@pytest.mark.parametrize("command", [*_with_a_file(cli, [])], ids=" ".join)
+def test_the_configuration_may_be_named_before_any_command(
+    command: list[str], here: Callable[..., Done]
+) -> None:
+    arguments = {"export": "--topic x x.avro", "import": "config.yaml", "replay": "--topic x"}
+    arguments |= {"tap": "x", "stages": "topic", "dlq show": "0:0"}
+    arguments |= {"dlq drop": "--all", "dlq retry": "--all"}
+
+    done = here("-c", "nowhere.yaml", *command, *arguments.get(" ".join(command), "").split())
+
+    assert done.code
+    assert "nowhere.yaml" in done.err + done.out
+    assert "there is no such file" in done.err + done.out
