@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from capture_agent.outbox import GIVEN_UP, TIMED_OUT, KafkaOutbox
-from capture_agent.spool_outbox import FULL
+from capture_agent.publish import UNWRITABLE
+from capture_agent.spool_outbox import DAMAGED, FINAL, FULL
 from datastalker.metrics import Sample, stage_samples
 from datastalker.page import Page
 from datastalker.tapping import places_of
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 _NAME = "datastalker_agent_"
 _SHARE = "share_"
-_ALWAYS = (GIVEN_UP, TIMED_OUT, KafkaOutbox.full, FULL, "stage_error")
+LOSSES = (
+    *(GIVEN_UP, TIMED_OUT, KafkaOutbox.full, FULL, DAMAGED, UNWRITABLE, "stage_error"),
+    *sorted(FINAL),
+)
+"""Reasons that are told of from the beginning, or Prometheus would not see the first frame lost."""
 
 
 def page_of(agent: Agent, name: str) -> Page:
@@ -42,8 +47,7 @@ def samples(agent: Agent, name: str) -> Iterator[Sample]:
     yield f"{_NAME}made_frames", labels, balance.made
     yield f"{_NAME}waiting_frames", labels, balance.waiting
     yield f"{_NAME}spooled_frames", labels, balance.spooled
-    always = dict.fromkeys(_ALWAYS, 0)  # or Prometheus would not see the first
-    for reason, count in (always | balance.dropped).items():
+    for reason, count in (dict.fromkeys(LOSSES, 0) | balance.dropped).items():
         yield f"{_NAME}dropped_frames_total", {**labels, "reason": reason}, count
     yield f"{_NAME}published_events_total", labels, agent.publisher.events
     for reason, count in list(agent.publisher.events_dropped.items()):

@@ -34,9 +34,7 @@ log = logging.getLogger("datastalker.agent")
 FULL = "spool_full"
 DAMAGED = "spool_damaged"
 
-_FINAL = frozenset(
-    ("msg_size_too_large", "invalid_record", "policy_violation", "unknown_partition")
-)
+FINAL = frozenset(("msg_size_too_large", "invalid_record", "policy_violation", "unknown_partition"))
 """A record that is refused so will never be taken."""
 _UNKNOWN = frozenset(
     ("unknown_topic", "unknown_topic_or_part", "topic_exception", "topic_authorization_failed")
@@ -281,7 +279,7 @@ class SpoolOutbox:
                 self._tell(parcel, reason, on_disk=False)
 
     def _is_final(self, parcel: Parcel, reason: str) -> bool:
-        return reason in _FINAL or (reason in _UNKNOWN and parcel.topic not in self._topics)
+        return reason in FINAL or (reason in _UNKNOWN and parcel.topic not in self._topics)
 
     def _confirm(self, flight: _Flight) -> None:
         self.confirmed = monotonic()

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from capture_agent.outbox import GIVEN_UP, TIMED_OUT
+from capture_agent.page import LOSSES
+from capture_agent.publish import UNWRITABLE
+from capture_agent.spool_outbox import DAMAGED, FINAL, FULL
 from datastalker.metrics import METRICS
 
 FOLDER = Path(__file__).resolve().parents[2] / "infra" / "prometheus"
@@ -55,6 +59,16 @@ def test_there_is_a_rule_for_each_trouble_and_each_is_raised_in_a_test() -> None
     (fired,) = each["promql_expr_test"]
     raised = {re.search('alertname="(\\w+)"', s["labels"])[1] for s in fired["exp_samples"]}
     assert raised == set(rules)
+
+
+def test_whatever_loses_a_frame_on_its_way_raises_an_alert_the_first_time() -> None:
+    (group,) = yaml.safe_load((FOLDER / "rules.yml").read_text())["groups"]
+    rules = {rule["alert"]: rule["expr"] for rule in group["rules"]}
+    (reasons,) = re.findall('reason=~"(.*?)"', rules["DataStalkerFramesDropped"])
+
+    assert {FULL, DAMAGED, UNWRITABLE, GIVEN_UP, TIMED_OUT} | FINAL <= set(LOSSES)
+    assert [reason for reason in LOSSES if not re.fullmatch(reasons, reason)] == []
+    assert re.fullmatch(reasons, "topic_authorization_failed")
 
 
 def test_each_rule_says_what_to_do() -> None:
