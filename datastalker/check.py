@@ -6,7 +6,7 @@ import contextlib
 import difflib
 from typing import Any
 
-from datastalker import cases, catalog, segments
+from datastalker import catalog, read_cases, segments
 from datastalker.agent_settings import AGENT
 from datastalker.build import make
 from datastalker.condition import Predicate, compile_condition, misspelt
@@ -70,7 +70,7 @@ class Checker:
         if not self.config.errors:
             self._fields()
             self._hidden()
-        cases.read_own(self.config, self.document)
+        read_cases.read_own(self.config, self.document)
 
     def _hidden(self) -> None:
         """Warn where what a stage is to hide was seen by others before, or passes it by."""

@@ -17,7 +17,8 @@ from datastalker.simulator.write import write_scene
 from datastalker.top.app import TopApp
 from datastalker.top.embedded import EmbeddedFeed
 from datastalker.top.feed import Live
-from datastalker.top.views import VIEWS, Query
+from datastalker.top.tables import VIEWS
+from datastalker.top.views import Query
 
 SIZE = (118, 22)
 KEYS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from datastalker import cases
+from datastalker import read_cases
 from datastalker.commands import running
 from datastalker.commands.options import config_option
 from datastalker.errors import ConfigError, DataStalkerError, Problem
@@ -35,7 +35,7 @@ def test_command(
     found = list(config.cases)
     problems = list(config.test_problems)
     for file in files:
-        more, wrong = cases.load(file, config)
+        more, wrong = read_cases.load(file, config)
         found += more
         problems += wrong
     for problem in problems:

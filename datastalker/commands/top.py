@@ -20,7 +20,8 @@ from datastalker.top.air import Air
 from datastalker.top.embedded import EmbeddedFeed
 from datastalker.top.feed import Feed, Live, LogToEvents
 from datastalker.top.search import compile_filter
-from datastalker.top.views import VIEWS, Query, View, cell_text, select
+from datastalker.top.tables import VIEWS
+from datastalker.top.views import Query, View, cell_text, select
 
 _WAIT_SECONDS = 5.0
 _NAMES = [view.name for view in VIEWS]

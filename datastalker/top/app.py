@@ -20,7 +20,8 @@ from datastalker.top.device_page import DevicePage
 from datastalker.top.feed import Live
 from datastalker.top.search import compile_filter
 from datastalker.top.table_view import TableView
-from datastalker.top.views import VIEWS, Query, View, clock_time, select
+from datastalker.top.tables import VIEWS
+from datastalker.top.views import Query, View, clock_time, select
 
 HELP = """\
 1 … 5, tab     networks, devices, sensors, stages, events

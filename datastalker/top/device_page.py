@@ -18,7 +18,8 @@ from datastalker.top.air import Air, Device
 from datastalker.top.chart import EIGHTHS, HALVES, chart
 from datastalker.top.feed import Live
 from datastalker.top.remembered import SECONDS
-from datastalker.top.views import ago, clock_time, vendor
+from datastalker.top.tables import vendor
+from datastalker.top.views import ago, clock_time
 
 LOW, HIGH = -100, -20
 _SPANS = (60, 120, 300, SECONDS)

@@ -15,7 +15,8 @@ from datastalker.testing import frame
 from datastalker.top.app import TopApp
 from datastalker.top.feed import Live, Update
 from datastalker.top.stages import Totals
-from datastalker.top.views import VIEWS, Query
+from datastalker.top.tables import VIEWS
+from datastalker.top.views import Query
 from docs import screenshots_top
 from docs.screenshots import FORMAT, IMAGES, text_of
 

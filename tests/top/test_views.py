@@ -14,7 +14,8 @@ from datastalker.top.air import Air
 from datastalker.top.chart import EIGHTHS, HALVES, chart
 from datastalker.top.search import compile_filter
 from datastalker.top.stages import Stages, Totals
-from datastalker.top.views import VIEWS, Query, View, ago, cell_text, fit, select
+from datastalker.top.tables import VIEWS
+from datastalker.top.views import Query, View, ago, cell_text, fit, select
 
 NETWORKS, DEVICES, SENSORS, STAGES, EVENTS = VIEWS
 HOSTILE = "\x1b[2Jé[bold]x[/]\u202e\n漢字"
