@@ -15,7 +15,7 @@ from datastalker import config as configuration
 from datastalker.cases import CASE, EXPECT
 from datastalker.catalog import BUILTIN
 from datastalker.commands.drawing import model, svg
-from datastalker.commands.stages import everything, role, summary
+from datastalker.commands.stages import as_yaml, everything, role, summary
 from datastalker.config import NESTED, SETTINGS
 from datastalker.message import FIELDS
 from datastalker.options import Option, flat, options_of
@@ -57,16 +57,16 @@ def template() -> str:
     for opt in SETTINGS.values():
         if opt.name in NESTED or opt.name in ("topics", "tests"):
             continue
-        value = _yaml(opt.default)
+        value = as_yaml(opt.default)
         lines.append(f"# {opt.help}\n{'# ' if opt.default is None else ''}{opt.name}: {value}")
     for name, options in NESTED.items():
         lines += ["", f"# {name}: {SETTINGS[name].help.split(':')[0]}", f"{OFF}{name}:"]
         for opt in options.values():
             value = "http://localhost:8081" if opt.required else opt.default
-            lines.append(f"  # {_about(opt)}\n{OFF}  {opt.name}: {_yaml(value)}")
+            lines.append(f"  # {_about(opt)}\n{OFF}  {opt.name}: {as_yaml(value)}")
     lines += ["", f"# {SETTINGS['topics'].help}", f"{OFF}topics:", f"{OFF}  wifi.decorated:"]
     for opt in TOPIC.values():
-        lines.append(f"    # {_about(opt)}\n{OFF}    {opt.name}: {_yaml(opt.default)}")
+        lines.append(f"    # {_about(opt)}\n{OFF}    {opt.name}: {as_yaml(opt.default)}")
     found = builtin()
     lines.append("\npipeline:")
     for name in _ORDER:
@@ -111,10 +111,10 @@ def _stage(name: str, cls: Any, off: str = "") -> list[str]:
     for opt in (options_of(cls) or {}).values():
         value = cls.example.get(opt.name, opt.default)
         lines += [f"      # {line}" for line in textwrap.wrap(_about(opt), 90)]
-        lines.append(f"{off}      {opt.name}: {_yaml(value)}")
+        lines.append(f"{off}      {opt.name}: {as_yaml(value)}")
         if opt.nested is not None:
             inner = (options_of(opt.nested) or {}).values()
-            said = [f"{o.name}: {_yaml(o.default)}" for o in inner]
+            said = [f"{o.name}: {as_yaml(o.default)}" for o in inner]
             lines += [f"      #   {line}" for line in textwrap.wrap(", ".join(said), 90)]
     return lines
 
@@ -161,23 +161,9 @@ def reference() -> str:
 def _options_table(options: dict[str, Option]) -> list[str]:
     rows = ["| option | type | default | what |", "| --- | --- | --- | --- |"]
     for opt in flat(options):
-        default = "required" if opt.required else f"`{_yaml(opt.default)}`"
+        default = "required" if opt.required else f"`{as_yaml(opt.default)}`"
         rows.append(f"| `{opt.name}` | {opt.type_name} | {default} | {opt.help} |")
     return rows
-
-
-def _yaml(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return "[" + ", ".join(_yaml(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_yaml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, str) and (not value or not value.replace("_", "").isalnum()):
-        return f'"{value}"'
-    return str(value)
 
 
 def picture() -> str:

@@ -110,22 +110,27 @@ def explain(name: str, cls: type[Component]) -> str:
 
 
 def _default(opt: Option) -> str:
-    return "required" if opt.required else f"default {_yaml(opt.default)}"
+    return "required" if opt.required else f"default {as_yaml(opt.default)}"
 
 
 def _example(name: str, cls: type[Component], options: dict[str, Option]) -> str:
     if not options:
         return name
     values = {o.name: "..." if o.required else o.default for o in options.values()} | cls.example
-    shown = [f"{key}: {_yaml(value)}" for key, value in values.items()]
+    shown = [f"{key}: {as_yaml(value)}" for key, value in values.items()]
     return f"{name}: {{{', '.join(shown)}}}"
 
 
-def _yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
+    """A value as it is written in a configuration."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_yaml, value)) + "]"
-    return f"'{value}'" if isinstance(value, str) and not value.isidentifier() else str(value)
+        return "[" + ", ".join(as_yaml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {as_yaml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str) and (not value or not value.replace("_", "").isalnum()):
+        return f'"{value}"'
+    return str(value)

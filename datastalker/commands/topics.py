@@ -7,12 +7,11 @@ from typing import Any
 
 import click
 
-from datastalker import config as configuration
 from datastalker.broker import Broker, connect
 from datastalker.commands.options import config_option
+from datastalker.commands.running import without_log
 from datastalker.commands.tables import table
 from datastalker.config import Config
-from datastalker.errors import ConfigError
 from datastalker.segments import segments, topic_plans
 from datastalker.topic_changes import Change, apply, compare, verify
 from datastalker.topics import TopicPlan
@@ -70,12 +69,7 @@ def apply_command(path: str, allow_repartition: bool) -> None:
 
 
 def _load(path: str) -> tuple[Config, list[TopicPlan]]:
-    config = configuration.load(path)
-    for problem in config.problems:
-        if problem.warning:
-            click.echo(str(problem), err=True)
-    if config.errors:
-        raise ConfigError(config.errors)
+    config = without_log(path)
     plans = topic_plans(config)
     if not plans:
         click.echo(f"{path}: needs no topics: there is no 'topic' in its pipeline")

@@ -7,9 +7,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -21,11 +19,10 @@ from datastalker.segments import topic_plans
 from datastalker.simulator.scene import Options
 from datastalker.simulator.truth import read_transmissions
 from datastalker.simulator.write import write_scene
-from datastalker.top.air import Air
 from datastalker.top.feed import Live
-from datastalker.top.stages import Stages
 from datastalker.top.topics import TopicsFeed, topics_of
 from infra.local import Kafka
+from tests.top.looking import look, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = """\
@@ -40,18 +37,6 @@ pipeline:
 - topic: {{frame: {name}.decorated, presence: {name}.presence}}
 - csv
 """
-
-
-def until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def look(live: Live, at: Callable[[Air, Stages], Any]) -> Any:
-    with live.look() as (air, stages):
-        return at(air, stages)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ import pytest
 
 from datastalker.errors import InputError
 from datastalker.metrics import METRICS
-from datastalker.top.air import Air
 from datastalker.top.feed import Live
 from datastalker.top.metrics_page import status, totals
 from datastalker.top.process import ProcessFeed
-from datastalker.top.stages import Stages
+from tests.top.looking import look, until
 
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., subprocess.Popen[bytes]]
@@ -51,18 +49,6 @@ def run(captures: Path, tmp_path: Path) -> Iterator[Run]:
     for process in started:
         process.kill()
         process.wait()
-
-
-def until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def look(live: Live, at: Callable[[Air, Stages], Any]) -> Any:
-    with live.look() as (air, stages):
-        return at(air, stages)
 
 
 def said(live: Live) -> list[str]:
