@@ -14,11 +14,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from infra.local import Elasticsearch, Kafka, Radio, Registry, Stack
 
 # Started in the background by a shell, Ctrl-C is ignored, here and in all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Where the machine is busy an example takes long, which says nothing of the code.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

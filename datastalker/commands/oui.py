@@ -11,6 +11,7 @@ import click
 
 from datastalker.errors import InputError
 from datastalker.oui import SHIPPED, Registry, is_randomized, user_path
+from datastalker.text import one_line
 
 _SIZES = {
     8: "24 bits (MA-L, CID)",
@@ -133,4 +134,4 @@ def _kind(address: str) -> str:
 
 def _table(rows: dict[str, str]) -> str:
     width = max(map(len, rows))
-    return "\n".join(f"{name:{width}}  {value}" for name, value in rows.items())
+    return "\n".join(f"{name:{width}}  {one_line(value)}" for name, value in rows.items())

@@ -108,6 +108,7 @@ def _stages(air: Air, stages: Stages) -> Iterator[Row]:
 
 def _stage(number: int, rates: Rates) -> Row:
     totals = rates.totals
+    counted = {**totals.counters, "state evicted": totals.evicted}
     cells = (
         totals.name,
         rates.received,
@@ -120,7 +121,7 @@ def _stage(number: int, rates: Rates) -> Row:
         totals.received or totals.sent,
         totals.dropped,
         totals.errors,
-        ", ".join(f"{name} {count:,.0f}" for name, count in totals.counters.items() if count),
+        ", ".join(f"{name} {count:,.0f}" for name, count in counted.items() if count),
     )
     return Row((number, totals.name), cells)
 

@@ -211,6 +211,15 @@ def test_a_stages_rates_are_what_it_counted_over_the_last_seconds() -> None:
     assert rates.each == pytest.approx(4)
 
 
+def test_a_stages_row_says_what_it_counts_itself_and_what_had_to_make_room() -> None:
+    stages = Stages()
+    stages.take([Totals("dedupe", counters={"late": 2, "odd": 0}, evicted=5)], 0)
+
+    (row,) = VIEWS[3].rows(Air(), stages)
+
+    assert row.cells[-1] == "late 2, state evicted 5"
+
+
 def test_a_process_that_was_started_anew_has_no_negative_rates() -> None:
     stages = Stages()
     stages.take([Totals("dedupe", 1000)], 0)
