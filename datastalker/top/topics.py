@@ -6,6 +6,7 @@ a stage hides something, the first behind it. Beside it all topics of events, an
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -26,8 +27,11 @@ from datastalker.wire import framing_of
 if TYPE_CHECKING:
     from datastalker.config import Config
 
+log = logging.getLogger("datastalker.top")
+
 _SAY_SECONDS = 1.0
 _NEAR_SECONDS = 600
+_MADE_SECONDS = 3.0  # until a broker knows of a topic that was made just now
 
 
 def topics_of(config: Config) -> list[str]:
@@ -69,14 +73,22 @@ class TopicsFeed:
 
     def open(self) -> None:
         """Raises BrokerError where the broker isn't there, or no topic."""
+        until = time.monotonic() + _MADE_SECONDS
         with connect(self._config) as broker:
             there = broker.describe(self._names)
+            while len(there) < len(self._names) and time.monotonic() < until:
+                time.sleep(0.2)
+                there = broker.describe(self._names)
         if self._names[0] not in there:
             at = self._config.kafka["bootstrap_servers"]
             text = (
                 f"{self._config.file}: at {at} is no topic '{self._names[0]}': stalk topics apply"
             )
             raise BrokerError(text, retriable=False)
+        for name in self._names:
+            if name not in there:
+                text = "topic '%s' is not there, so not looked at: stalk topics apply, then again"
+                log.warning(text, name)
         self._history = History(self._config, [n for n in self._names if n in there], follow=True)
 
     def run(self, take: Callable[[Update], None]) -> None:

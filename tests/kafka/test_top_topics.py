@@ -81,6 +81,23 @@ def test_every_frame_that_agents_publish_and_their_status_are_seen_and_no_group_
     assert f"{config.settings['name']}-top" not in {group.group_id for group in groups}
 
 
+def test_a_topic_that_is_missing_beside_others_is_told_of(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = configuration.load(str(file))
+    frames, *others = topics_of(config)
+    with connect(config, 30) as broker:
+        broker.create(next(plan for plan in topic_plans(config) if plan.name == frames))
+    live = Live(TopicsFeed(config))
+    live.start()
+    live.stop()
+
+    assert [record.args for record in caplog.records if record.name == "datastalker.top"] == [
+        (name,) for name in others
+    ]
+    assert live.error is None
+
+
 def test_a_topic_that_is_not_there_is_one_sentence(file: Path) -> None:
     config = configuration.load(str(file))
 
