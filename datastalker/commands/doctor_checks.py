@@ -49,8 +49,10 @@ def checks(config: Config, role: str | None) -> list[Check]:
     found = [Check("configuration", lambda: _configuration(config, role), "mend the file")]
     if config.errors:
         return found
+    wanted = _wanted(config, role)
+    if not wanted:  # the file has nothing for that role: `configuration` says it
+        return found
     _import_all()
-    wanted = [each for each in _segments(config, role) if role is None or each.role in ROLES[role]]
     remedy = "is the disk that Python lies on slow, or broken?"
     found.append(Check("packages", partial(_packages, wanted), remedy))
     if config.settings["log_file"] is not None:
@@ -80,6 +82,16 @@ def _segments(config: Config, role: str | None) -> list[Segment]:
         return found
     steps = [step for step in config.steps if step.topics is None]
     return [Segment(0, config.settings["name"], steps)]
+
+
+def _wanted(config: Config, role: str | None) -> list[Segment]:
+    """The segments that run on this machine. Behind the last topic there may be no sink at all."""
+    return [
+        segment
+        for segment in _segments(config, role)
+        if (role is None or segment.role in ROLES[role])
+        and (segment.steps or segment.role != "sinks")
+    ]
 
 
 def _import_all() -> None:
@@ -116,8 +128,7 @@ def _configuration(config: Config, role: str | None) -> Iterator[Finding]:
     yield from mistakes(config.problems)
     if config.errors:
         return
-    roles = [segment.role for segment in _segments(config, role)]
-    if role is not None and not set(roles) & set(ROLES[role]):
+    if not _wanted(config, role):
         cause = f"nothing in its pipeline is for a {role}"
         remedy = "leave --role out, or give the file of this machine"
         yield failed("configuration", config.file, cause, remedy)

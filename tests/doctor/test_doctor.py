@@ -256,6 +256,20 @@ def test_a_role_that_the_file_does_not_have(doctor: Any, capture: Path) -> None:
     said = doctor.look(doctor.whole({"pcap": {"path": str(capture)}}), "--role", "worker")
 
     assert "nothing in its pipeline is for a worker" in said.one("configuration", "failed")["cause"]
+    assert {finding["about"] for finding in said.findings} == {"configuration"}
+
+
+def test_where_no_sink_is_configured_nothing_is_asked_for_one(doctor: Any) -> None:
+    document = cut()
+    document["pipeline"] = document["pipeline"][:2]
+
+    found = {finding["about"] for finding in doctor.look(document).findings}
+
+    assert "packages for agent" in found
+    assert "packages for sinks" not in found
+    said = doctor.look(document, "--role", "sink")
+    assert "nothing in its pipeline is for a sink" in said.one("configuration", "failed")["cause"]
+    assert {finding["about"] for finding in said.findings} == {"configuration"}
 
 
 def test_a_port_that_somebody_has_is_a_warning(doctor: Any) -> None:
