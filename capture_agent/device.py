@@ -6,6 +6,7 @@ Asked by ioctl, which needs no rights and works where /sys is not mounted.
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 from fcntl import ioctl
@@ -46,7 +47,7 @@ def type_name(number: int) -> str:
 
 def find(name: str) -> Device | None:
     """The interface of that name; None: there is none."""
-    raw = name.encode()
+    raw = os.fsencode(name)
     try:
         index = socket.if_nametoindex(name)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:

@@ -13,7 +13,7 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 def set_up(name: str, up: bool) -> None:
     """Take an interface up or down. Raises OSError."""
-    raw = name.encode()
+    raw = os.fsencode(name)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
         flags = unpack_from("H", ioctl(asked, _SIOCGIFFLAGS, pack("16s24x", raw)), 16)[0]
         flags = flags | _IFF_UP if up else flags & ~_IFF_UP

@@ -149,5 +149,9 @@ class Listener:
         """Frames in the ring, as of the last `count`."""
         return self._came - self.kernel_dropped - self.heard
 
+    def end(self) -> None:
+        """Hear no more; what was heard can still be read and counted."""
+        self._ring.filter(bpf.NOTHING)
+
     def close(self) -> None:
         self._ring.close()

@@ -146,11 +146,13 @@ class WifiSniffer(SourceStage):
             return
         try:
             self._open()
+            later = self._monitors is not None and self._monitors.changed
+            later = later or self._hopper is not None
+            rights.give_away(self.user, {rights.NET_ADMIN} if later else ())
+            self._look(monotonic())
         except BaseException:
             self.close()
             raise
-        later = self._hopper is not None or (self._monitors is not None and self._monitors.changed)
-        rights.give_away(self.user, {rights.NET_ADMIN} if later else ())
 
     def _open(self) -> None:
         names = self._monitors.prepare(self._names) if self._monitors else self._names
@@ -160,7 +162,6 @@ class WifiSniffer(SourceStage):
             listener = Listener(name, self.bpf, self.snaplen, self.buffer_mb)
             self._listeners.append(listener)
             self._poll.register(listener, select.POLLIN)
-        self._look(monotonic())
 
     def run(self) -> Iterator[list[Message]]:
         """Raises InputError where this process may not hear."""
@@ -187,6 +188,8 @@ class WifiSniffer(SourceStage):
                     self._wait()
                     yield []
         finally:
+            for listener in self._listeners:
+                listener.end()  # what is heard while the last is delivered is nobody's loss
             self._count()
             unread = sum(listener.unread for listener in self._listeners)
             self._dropped("unread", unread)  # in the ring, when the run was ended
@@ -289,10 +292,13 @@ class WifiSniffer(SourceStage):
         return said | (self._hopper.status() if self._hopper is not None else {})
 
     def close(self) -> None:
+        """Again: does nothing."""
         if self._hopper is not None:
             self._hopper.close()
+            self._hopper = None
         for listener in self._listeners:
             listener.close()
+        self._listeners.clear()
         if self._monitors is not None:
             self._monitors.close()
 

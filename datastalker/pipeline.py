@@ -112,6 +112,7 @@ class Pipeline:
         """
         assert self.source is not None, "this pipeline has no source"
         try:
+            self.source.open()  # it gives rights away: a sink may start threads, which would keep them
             for entry in self.entries:
                 if isinstance(entry.component, Sink):
                     entry.component.open()

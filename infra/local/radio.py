@@ -101,9 +101,10 @@ class Uplink:
 
     def __init__(self, name: str) -> None:
         self._device = os.open("/dev/net/tun", os.O_RDWR)
-        ioctl(self._device, _TUNSETIFF, pack("16sH22x", name.encode(), _TAP | _BARE_TAP))
+        raw = os.fsencode(name)
+        ioctl(self._device, _TUNSETIFF, pack("16sH22x", raw, _TAP | _BARE_TAP))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-            found = ioctl(asked, 0x8927, pack("16s24x", name.encode()))
+            found = ioctl(asked, 0x8927, pack("16s24x", raw))
         self.address = bytes(found[18:24])
 
     def remove(self) -> None:

@@ -10,14 +10,21 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from capture_agent import device, device_change
+from capture_agent import device, device_change, sniffer
+from capture_agent.hopper import from_options
 from capture_agent.monitor import OURS, Monitors
 from capture_agent.wireless import NO_NL80211, Card, NoWireless, Port
+from datastalker import config as configuration
 from datastalker.errors import InputError
+from datastalker.pipeline import Pipeline
+from datastalker.stage import SourceStage
 from infra.local import Radio
 from infra.local.radio import Uplink
 
@@ -223,3 +230,45 @@ def test_the_lock_goes_with_the_process(cards: Cards, wlan: str) -> None:
             other.bind(f"\0{OURS}/{cards.ours}")
         monitors.close()
         other.bind(f"\0{OURS}/{cards.ours}")
+
+
+@pytest.fixture
+def source(
+    cards: Cards, wlan: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., SourceStage]:
+    """A `wifi_sniffer` whose nl80211 is `cards`."""
+    monkeypatch.setattr(sniffer, "Monitors", lambda: Monitors(lambda: cards))
+    monkeypatch.setattr(sniffer, "from_options", partial(from_options, wireless=lambda: cards))
+
+    def make(**options: Any) -> SourceStage:
+        (tmp_path / "c.yaml").write_text(
+            yaml.safe_dump({"pipeline": [{"wifi_sniffer": {"interface": wlan, **options}}, "print"]})
+        )
+        made = configuration.build(configuration.load(str(tmp_path / "c.yaml"))).source
+        assert made is not None
+        return made
+
+    return make
+
+
+def test_what_was_made_is_removed_where_it_can_not_start(
+    cards: Cards, source: Callable[..., SourceStage]
+) -> None:
+    with pytest.raises(InputError, match="there is no user 'nosuchuser' here"):
+        source(user="nosuchuser").open()
+
+    assert device.find(cards.ours) is None
+
+
+def test_why_it_can_not_start_is_told_also_where_it_would_hop(
+    cards: Cards, source: Callable[..., SourceStage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_ring(*given: Any) -> Any:
+        raise InputError("the kernel gives no ring")
+
+    cards.card.ports.append(Port(cards.ours, "monitor"))
+    monkeypatch.setattr(sniffer, "Listener", no_ring)
+    pipeline = Pipeline(source=source(hopper={"channels": [6]}))
+
+    with pytest.raises(InputError, match="the kernel gives no ring"):
+        pipeline.run()

@@ -116,6 +116,31 @@ def test_root_that_stays_root_keeps_what_files_need_and_no_more(sniffer_as: Make
     assert {int(mask, 16) for mask in found["CapPrm"] | found["CapEff"]} == {_FILES}
 
 
+def test_a_sink_that_starts_a_thread_keeps_no_right_for_it(
+    make_radio: Make, make_sniffer: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "threaded.py").write_text(
+        "import threading, time\n"
+        "from datastalker.pipeline import Pipeline, Sink\n"
+        "@Pipeline.register_stage('threaded')\n"
+        "class Threaded(Sink):\n"
+        "    'Starts a thread.'\n"
+        "    def open(self):\n"
+        "        threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+        "    def write(self, batch): pass\n"
+    )
+    sniffer = make_sniffer(
+        make_radio().name, ["threaded"], {"plugins": [str(tmp_path / "threaded.py")]}
+    )
+    sniffer.start()
+    threads = Path(f"/proc/{sniffer.process.pid}/task")
+    make_sniffer.until(lambda: len(list(threads.iterdir())) > 1)
+
+    found = sniffer.capabilities()
+
+    assert {int(mask, 16) for mask in found["CapPrm"] | found["CapEff"]} == {_FILES}
+
+
 def test_a_user_that_is_not_there_is_an_error(sniffer_as: Make) -> None:
     _, sniffer = sniffer_as(user="nosuchuser")
     sniffer.start(waits=True)

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from capture_agent import device
+from capture_agent.listener import Listener
 from infra.local import Radio, Uplink
 from infra.local.radio import BARE, PRISM, RADIOTAP
 
@@ -334,3 +336,31 @@ def test_an_idle_radio_takes_no_frame_while_it_is_down(make_radio: Make) -> None
     radio: Radio = make_radio().down()
 
     assert radio.send([b"\0" * 30]) == 0
+
+
+def test_an_interface_whose_name_is_no_text_is_one_of_ours_all_the_same() -> None:
+    """Its address is looked up, as that of each interface of this host."""
+    name = os.fsdecode(b"ds\xff\xfe%d" % (os.getpid() % 10**6))
+    before = device.own_addresses()
+    uplink = Uplink(name)
+    try:
+        assert device.own_addresses() - before == {uplink.address.hex(":")}
+    finally:
+        uplink.remove()
+
+
+def test_who_hears_no_more_has_what_it_heard_and_loses_nothing_more(
+    make_radio: Make, make_sniffer: Make
+) -> None:
+    radio = make_radio()
+    listener = Listener(radio.name, None, 4096, 0.25)
+    listener.look()
+    air = [make_sniffer.radiotap(make_sniffer.beacon(number)) for number in range(2000)]
+    sent = radio.send(air[:10])
+    make_sniffer.until(lambda: listener.read() is not None and listener.heard == sent)
+
+    listener.end()
+    radio.send(air * 4)
+
+    assert (listener.count(), listener.heard, listener.unread) == (0, sent, 0)
+    listener.close()
