@@ -84,8 +84,11 @@ class Clock:
 
     def mark(self, messages: list[Message]) -> None:
         """Mark the frames that this machine gave a wrong time. Those of an old capture that comes
-        through a pipe have a time that isn't ours."""
+        through a pipe have a time that isn't ours; one to come nobody has. Such were heard by a
+        clock that was ahead, and was put right before they were read."""
         clock.mark_impossible(messages)
+        now = time.time_ns() // 1000
         if self.is_wrong():
-            now = time.time_ns() // 1000
             clock.mark(messages, now - _NEAR, now + _NEAR)
+        else:
+            clock.mark_to_come(messages, now + int(WRONG_SECONDS * 1e6))

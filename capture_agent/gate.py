@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from datastalker.errors import BrokerError, DataStalkerError
+from datastalker.errors import BrokerError
 
 log = logging.getLogger("datastalker.agent")
 
@@ -49,8 +49,11 @@ class Gate:
                 if not error.retriable and str(error) != said:
                     said = str(error)
                     log.error("batches stay on disk until this is mended: %s", error)
-            except DataStalkerError as error:  # no client library: it was there a moment ago
-                self.trouble = BrokerError(str(error), retriable=False)
+            except Exception as error:  # this thread alone opens the gate: it must not end before
+                self.trouble = BrokerError(f"{type(error).__name__}: {error}", retriable=False)
+                if str(error) != said:
+                    said = str(error)
+                    log.exception("batches stay on disk: the broker can't be looked at")
             else:
                 self.trouble = None
                 log.info("the broker is there, and its topics are as needed")

@@ -64,7 +64,7 @@ def samples(agent: Agent, name: str) -> Iterator[Sample]:
     if offset is not None:
         yield f"{_NAME}clock_offset_seconds", labels, offset.ms / 1000
         yield f"{_NAME}clock_error_seconds", labels, offset.error_ms / 1000
-    for key, share in agent.told.items():
+    for key, share in agent.reporter.told.items():
         if key.startswith(_SHARE):
             heard = {**labels, "freq_mhz": key.removeprefix(_SHARE)}
             yield f"{_NAME}channel_time_ratio", heard, share

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any
 
-from capture_agent.outbox import GIVEN_UP, Outbox, Parcel
+from capture_agent.outbox import GIVEN_UP, TIMED_OUT, Outbox, Parcel
 from datastalker.clock import WRONG, any_wrong
 from datastalker.errors import OutputError, WireError
 from datastalker.message import Message
@@ -90,6 +90,8 @@ class Publisher:
         self._now = 0
         self.lost: str | None = None
         """Why the first parcel that could not be delivered could not."""
+        self.timed_out = False
+        """The parcel that was told of last was tried for as long as it may be: nobody takes any."""
         self._topics, self._outbox, self._framing = topics, outbox, framing
         self._session = session
         outbox.told = self._told
@@ -272,6 +274,8 @@ class Publisher:
             self._check()
 
     def _told(self, parcel: Parcel, reason: str | None) -> None:
+        if reason is None or reason == TIMED_OUT:
+            self.timed_out = reason == TIMED_OUT
         if reason is None:
             if parcel.kind == "frames":
                 self.published += parcel.frames

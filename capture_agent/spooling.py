@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import schemas
@@ -48,18 +48,22 @@ def open_outbox(
         kafka.stamped = stamped
         return kafka, None
     spool = Spool(directory, int(config.agent["spool_mb"] * (1 << 20)))
-    if spool.batches:
-        log.info("%d batches of an earlier run wait in %s", spool.batches, directory)
-    gate = None
-    try:
-        check(_START_SECONDS)
-    except BrokerError as error:
-        if not error.retriable:
-            raise
-        log.warning("batches go to %s until the broker is there: %s", directory, error)
-        gate = Gate(check, error)
-    kafka = kafka_outbox(config, "agent")
+    with ExitStack() as opened:
+        opened.callback(spool.close)
+        if spool.batches:
+            log.info("%d batches of an earlier run wait in %s", spool.batches, directory)
+        trouble = None
+        try:
+            check(_START_SECONDS)
+        except BrokerError as error:
+            if not error.retriable:
+                raise
+            log.warning("batches go to %s until the broker is there: %s", directory, error)
+            trouble = error
+        kafka = kafka_outbox(config, "agent")
+        opened.pop_all()
     kafka.stamped = stamped
+    gate = None if trouble is None else Gate(check, trouble)
     outbox = spool_outbox(config, kafka, spool, session, (plan.name for plan in wanted), gate)
     return outbox, outbox
 
@@ -150,8 +154,12 @@ class Remembered(Framing):
         self._framing, self._url, self._path = framing, url, path
         self._prefixes: dict[str, bytes] = {}
         self._known: dict[str, str] = {}
-        with suppress(OSError, ValueError):
-            self._known = dict(json.loads(path.read_bytes()))
+        with suppress(
+            OSError, ValueError, TypeError, AttributeError
+        ):  # of no or another content: as if new
+            for key, value in json.loads(path.read_bytes()).items():
+                bytes.fromhex(value)
+                self._known[key] = value
 
     def prefix(self, name: str, topic: str) -> bytes:
         """Raises RegistryError where it is away and was never asked this."""

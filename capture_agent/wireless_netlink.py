@@ -90,11 +90,11 @@ def listed() -> list[Card]:
         )
     except subprocess.TimeoutExpired:
         raise OSError(errno.ETIMEDOUT, "the cards were not listed in time") from None
-    if done.returncode == wireless_cards.REFUSED:
-        number, _, text = done.stderr.strip().partition(" ")
-        raise OSError(int(number), f"nl80211: {text}")
-    if done.returncode:
+    if done.returncode:  # above its last words there may be warnings of Python's, or of pyroute2's
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        number, _, text = last.partition(" ")
+        if done.returncode == wireless_cards.REFUSED and number.isdecimal():
+            raise OSError(int(number), f"nl80211: {text}")
         raise OSError(errno.EIO, f"the cards can't be listed: {last}")
     return wireless_cards.read(done.stdout)
 

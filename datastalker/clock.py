@@ -6,7 +6,7 @@ stages that keep state by time: a sensor that starts in 1970 makes no events of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
 from operator import contains, itemgetter
 from typing import Any
@@ -41,4 +41,18 @@ def mark_impossible(messages: Sequence[dict[str, Any]]) -> None:
             return
     except (TypeError, KeyError, ValueError):  # a source of one's own may have none
         pass
-    mark((m for m in messages if isinstance(m.get("timestamp"), int)), -1 << 63, FIRST_80211)
+    mark(_timed(messages), -1 << 63, FIRST_80211)
+
+
+def mark_to_come(messages: Sequence[dict[str, Any]], end: int) -> None:
+    """Mark those that say they are later than that."""
+    try:
+        if max(map(_TIMESTAMP, messages)) <= end:
+            return
+    except (TypeError, KeyError, ValueError):
+        pass
+    mark(_timed(messages), end + 1, 1 << 63)
+
+
+def _timed(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (message for message in messages if isinstance(message.get("timestamp"), int))

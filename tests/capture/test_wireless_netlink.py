@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -287,6 +288,30 @@ def test_this_kernel_answers_as_it_is() -> None:
         with pytest.raises(OSError, match="nl80211") as refused:
             wireless_netlink.listed()
         assert refused.value.errno == errno.ENOENT
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "number", "text"),
+    [
+        (wireless_cards.REFUSED, "1 not permitted", errno.EPERM, "nl80211: not permitted"),
+        (wireless_cards.REFUSED, "no number", errno.EIO, "can't be listed: no number"),
+        (1, "ImportError: no module", errno.EIO, "can't be listed: ImportError: no module"),
+    ],
+)
+def test_what_is_said_above_a_refusal_hides_it_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: int, said: str, number: int, text: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        f"#!/bin/sh\necho 'a.py:1: DeprecationWarning: old' >&2\necho '{said}' >&2\nexit {code}\n"
+    )
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    with pytest.raises(OSError, match=text) as raised:
+        wireless_netlink.listed()
+
+    assert raised.value.errno == number
 
 
 def test_an_agent_does_not_carry_the_library_along() -> None:

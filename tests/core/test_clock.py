@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
+from capture_agent.clock import Clock
 from datastalker.message import Message
 from datastalker.pipeline import Entry, Pipeline, Sink, SourceStage
 from datastalker.stats import Stats
@@ -64,3 +66,15 @@ def test_live_frames_from_before_there_was_802_11_are_marked() -> None:
 
 def test_those_of_a_file_keep_what_they_say() -> None:
     assert not any("clock_wrong" in message for message in _read(live=False))
+
+
+def test_frames_to_come_were_heard_by_a_clock_that_was_ahead_and_was_put_right() -> None:
+    now, hours = time.time_ns() // 1000, 3600 * SECOND
+    frames = [
+        Message(type="frame", timestamp=now + add)
+        for add in (-2 * hours, 0, hours // 2, 2 * hours, 10**15)
+    ]
+
+    Clock().mark([*frames, Message(type="frame")])
+
+    assert ["clock_wrong" in message for message in frames] == [False, False, False, True, True]

@@ -242,7 +242,9 @@ def source(
 
     def make(**options: Any) -> SourceStage:
         (tmp_path / "c.yaml").write_text(
-            yaml.safe_dump({"pipeline": [{"wifi_sniffer": {"interface": wlan, **options}}, "print"]})
+            yaml.safe_dump(
+                {"pipeline": [{"wifi_sniffer": {"interface": wlan, **options}}, "print"]}
+            )
         )
         made = configuration.build(configuration.load(str(tmp_path / "c.yaml"))).source
         assert made is not None

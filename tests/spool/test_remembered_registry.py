@@ -33,6 +33,7 @@ def test_schema_ids_are_remembered_for_when_the_registry_is_away(
     assert len(first) == 5
     with pytest.raises(RegistryError, match="can't be reached"):
         later.prefix("frame_batch", "another topic")
-    (tmp_path / "schemas.json").write_text("damaged")
-    with pytest.raises(RegistryError, match="can't be reached"):
-        start().prefix("frame_batch", "frames")
+    for damaged in ("damaged", "5", "[1]", '{"a": 1}', '{"a": "no hex"}', "\0\0\0\0"):
+        (tmp_path / "schemas.json").write_text(damaged)
+        with pytest.raises(RegistryError, match="can't be reached"):
+            start().prefix("frame_batch", "frames")
