@@ -306,3 +306,32 @@ def test_a_column_that_stands_twice_is_named() -> None:
     (said,) = problems("pipeline: [testing_messages, csv: {columns: [ta, ra, ta]}]\n")
 
     assert said.endswith(": csv: column 'ta' stands twice")
+
+
+@pytest.mark.parametrize(
+    ("stage", "key", "said"),
+    [
+        ("presence: {key: ssid}", "ssid", "'presence' keeps its state by 'ssid', but topic 'frames'"),
+        ("dedupe", "ta", "'dedupe' keeps its state by 'ta', but topic 'frames'"),
+        ("moving_average: {key: [bssid, sensor]}", "bssid", "'moving_average' keeps its state by"),
+    ],
+)  # fmt: skip
+def test_state_by_another_field_than_the_topics_key_is_refused_and_the_remedy_helps(
+    stage: str, key: str, said: str
+) -> None:
+    frames = "kind" if key == "ta" else "ta"
+
+    def written(cut: str = "", topics: str = "") -> list[str]:
+        return problems(
+            f"name: home\ntopics: {{frames: {{key: {frames}}}{topics}}}\npipeline:\n"
+            "  - pcap: {path: x}\n  - topic: frames\n  - oui\n"
+            f"{cut}  - {stage}\n"
+            "  - topic: {frame: out, presence: events}\n  - csv: {directory: out}\n"
+        )
+
+    (found,) = written()
+    assert found.startswith(f"c.yaml:7:5: {said}")
+    assert f"partitioned by '{frames}', so no worker sees all of one '{key}'; put a topic" in found
+    remedy = f"- topic: NAME, and topics: {{NAME: {{key: {key}}}}}"
+    assert found.endswith(f"before it, keyed so: {remedy}")
+    assert written("  - topic: NAME\n", f", NAME: {{key: {key}}}") == []
