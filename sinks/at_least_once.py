@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import monotonic
@@ -23,7 +22,7 @@ _OVERLAPPING = 2
 """Batches that a sink which allows it has at a time."""
 _LINGER_SECONDS = 0.2
 
-Written = Iterable[Refused] | None
+Written = list[Refused]
 
 
 @dataclass
@@ -111,7 +110,8 @@ class AtLeastOnce:
             batch.written.set_exception(later)
 
     def _write(self, messages: list[Message]) -> Written:
-        return self.sink.write(messages) if messages else None
+        # As a list: what a sink that yields does is done only as it is read
+        return list(self.sink.write(messages) or ()) if messages else []
 
     def _settle(self, most: int) -> None:
         """Bury and commit what is written, oldest first; wait until no more than `most` are left.
@@ -129,7 +129,7 @@ class AtLeastOnce:
                         self._failed(other)
                 raise failed
             assert batch.written is not None
-            self._bury(batch, batch.written.result() or ())
+            self._bury(batch, batch.written.result())
             self.stored.update(batch.offsets)
             self.away.popleft()
         if self.stored:
