@@ -1,12 +1,15 @@
 """docker-compose.yml, Dockerfile and their configuration, as far as can be told without an engine."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -175,6 +178,34 @@ def test_nothing_else_is_sent_to_the_builder():
 
     assert "*" in lines
     assert let_in == {*copied()}
+
+
+@pytest.fixture(scope="session")
+def specification(tmp_path_factory):
+    """The schema of the Compose specification, out of the last docker-compose that was in Python."""
+    folder = tmp_path_factory.mktemp("docker-compose")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder), "docker-compose==1.29.2"]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        return jsonschema.Draft201909Validator(
+            json.loads(files.read("compose/config/compose_spec.json"))
+        )
+
+
+def test_the_compose_specification_takes_it(specification):
+    assert [error.message for error in specification.iter_errors(COMPOSE)] == []
+
+
+@pytest.mark.parametrize(
+    ("service", "key", "value"),
+    [("kafka", "mem_limits", "1g"), ("worker", "depends_on", {"topics": {"condition": "done"}})],
+)
+def test_what_the_specification_does_not_know_is_seen(specification, service, key, value):
+    wrong = {**COMPOSE, "services": {**SERVICES, service: {**SERVICES[service], key: value}}}
+
+    assert not specification.is_valid(wrong)
 
 
 def compose_client():
