@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -183,6 +184,43 @@ def test_a_full_disk_pauses_the_sink_and_nothing_is_written_twice(
     here.until(lambda: runner.stats.get("csv/rows") == len(ids), "it goes on")
     here.stop(runner)
     assert [row["id"] for row in here.rows()] == ids
+
+
+def test_a_disk_that_is_really_full_is_said_with_the_remedy_and_it_goes_on_when_there_is_room(
+    csv_site: Make,
+) -> None:
+    here = csv_site()
+    ids = here.publish(100)
+    out, log = here.folder / "out", here.folder / "sink.log"
+    out.mkdir()
+    # A megabyte of disk that only this process sees, nearly full
+    shell = f"mount -t tmpfs -o size=1m tmpfs {out} && head -c 900k /dev/zero > {out}/ballast"
+    command = ["unshare", "-Urm", "sh", "-c", f'{shell} && exec "$@"', "sh"]
+    command += [sys.executable, "-m", "sinks", "csv", "-c", str(here.path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    here.processes.append(process)
+    here.until(lambda: "is paused" in log.read_text(), "it says so")
+    said = log.read_text()
+    assert f"csv is paused: csv: {out} can't be written (No space left on device): the disk" in said
+    assert "is full: make room, it goes on by itself" in said
+    assert "Traceback" not in said
+
+    inside = Path(f"/proc/{process.pid}/root{out}")
+    (inside / "ballast").unlink()
+
+    def rows() -> list[str]:
+        (part,) = inside.glob("frame-*.part")
+        with open(part, newline="", encoding="utf-8") as handle:
+            return [row["id"] for row in csv.DictReader(handle)]
+
+    here.until(lambda: len(rows()) >= len(ids), "it goes on")
+    assert rows() == ids
+    assert "csv goes on after" in log.read_text()
+    process.terminate()
+    assert process.wait(30) == 0
+    assert here.committed("csv", here.frames) == 100
 
 
 def test_a_disk_that_fails_ends_the_sink_and_nothing_is_kept_that_may_be_broken(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import resource
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,6 +25,7 @@ from datastalker.stage import REGISTRY, Stage
 from datastalker.stats import Stats
 from datastalker.testing import START, build, frame
 from infra.local import Elasticsearch, Stack
+from sinks import membership
 from sinks.elasticsearch import Elasticsearch as Sink
 
 Make = Callable[..., Any]
@@ -261,6 +265,96 @@ def test_busy_answers_are_tried_again_and_counted_once(es_site: Make, faulty: Fa
     runner = here.run("elasticsearch")
     assert runner.stats.get("elasticsearch/indexed") == len(ids) == count(here.url, here.name)
     assert runner.stats.get("sink/retries") >= 2
+    balance(runner.stats)
+
+
+def test_a_store_that_stays_busy_is_asked_less_and_less_often(
+    es_site: Make, faulty: FaultyServer
+) -> None:
+    here = es_site(faulty.url)
+    asked: list[float] = []
+
+    def busy_at_first(bulk: int) -> int:
+        asked.append(time.monotonic())
+        return 429 if bulk <= 4 else 0
+
+    faulty.down = busy_at_first
+    ids = here.publish(2)
+    runner = here.run("elasticsearch")
+    pauses = [later - before for before, later in itertools.pairwise(asked)]
+    assert len(pauses) == 4
+    assert all(pause >= least for pause, least in zip(pauses, (0.5, 1, 2, 4), strict=True))
+    assert runner.stats.get("elasticsearch/indexed") == len(ids)
+
+
+def test_a_word_of_mapping_makes_a_field_that_is_searched_as_such(
+    elasticsearch: Elasticsearch,
+) -> None:
+    index = f"words{START % 9973}"
+    words = {
+        "room": "str", "floor": "str_not_analyzed", "note": "str_analyzed", "count": "integer",
+        "since": "date", "share": "double", "open": "boolean", "place": "geo",
+        "free": {"type": "keyword", "ignore_above": 3},
+    }  # fmt: skip
+    pipeline = build(
+        [{"elasticsearch": {"hosts": [elasticsearch.url], "index": index, "replicas": 0,
+                            "mapping": words}}],
+        [frame(1, id="w", room="Big hall", floor="1st", note="Door opens", count=7,
+               since="2026-03-02T17:00:00Z", share=0.5, open=True, place="52.5,13.4", free="long")],
+    )  # fmt: skip
+    pipeline.run()
+    assert count(elasticsearch.url, index) == 1
+    made = call("GET", f"{elasticsearch.url}/{index}-frame-*/_mapping").popitem()[1]["mappings"]
+    kinds = {name: made["properties"][name]["type"] for name in words}
+    assert kinds == {
+        "room": "keyword", "floor": "keyword", "note": "text", "count": "long", "since": "date",
+        "share": "double", "open": "boolean", "place": "geo_point", "free": "keyword",
+    }  # fmt: skip
+    distance = {"distance": "1km", "place": {"lat": 52.5, "lon": 13.4}}
+    for query, hits in [
+        ({"term": {"room": "Big hall"}}, 1), ({"term": {"room": "hall"}}, 0),
+        ({"match": {"note": "door"}}, 1), ({"range": {"count": {"gt": 6}}}, 1),
+        ({"range": {"since": {"gt": "2026-03-02T16:59:00Z"}}}, 1), ({"term": {"open": True}}, 1),
+        ({"geo_distance": distance}, 1), ({"term": {"free": "long"}}, 0),
+    ]:  # fmt: skip
+        found = call("POST", f"{elasticsearch.url}/{index}-*/_search", {"query": query})
+        assert found["hits"]["total"]["value"] == hits, query
+
+
+@pytest.mark.parametrize("how", ["away", "slow"])
+def test_a_sink_whose_store_is_away_or_slow_for_long_stays_in_its_group_with_flat_memory(
+    es_site: Make, faulty: FaultyServer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    # Kafka throws out who asks for nothing in so long: five minutes, if nothing else is said
+    patience = {"max.poll.interval.ms": 6_000, "session.timeout.ms": 6_000}
+    monkeypatch.setattr(membership, "_SETTINGS", {**membership._SETTINGS, **patience})
+    here = es_site(faulty.url)
+    done = threading.Event()
+
+    def trouble(bulk: int) -> int:
+        if not done.is_set() and how == "slow":
+            time.sleep(2)
+        return 0 if done.is_set() or how == "slow" else 503
+
+    faulty.down = trouble
+    ids = here.publish(10, size=200)
+    taken: list[set[Any]] = []
+    runner = here.start("elasticsearch")
+    here.until(lambda: faulty.bulks >= 1, "the first is asked for")
+    runner.way.revoked = lambda places, lost: taken.append(places)  # type: ignore[method-assign]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ids += here.publish(300, size=200)
+    time.sleep(20)
+    assert taken == []
+    assert runner.group.places
+    assert len(runner.fetched) <= 33
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 80_000  # KiB
+    done.set()
+    here.until(lambda: count(here.url, here.name) == len(ids), "it goes on", 120)
+    here.until(lambda: here.committed("elasticsearch", here.frames) == 310, "it commits")
+    assert taken == []
+    runner.way.revoked = type(runner.way).revoked.__get__(runner.way)  # type: ignore[method-assign]
+    here.stop(runner)
     balance(runner.stats)
 
 
