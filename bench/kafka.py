@@ -80,6 +80,7 @@ class Bench:
         self.stack, self.path = stack, path
         self.servers = stack.kafka.bootstrap_servers
         self.found: dict[str, Rate] = {}  # by the names of the rows
+        self.sinks_part = 0.0
         self._published: dict[tuple[int, int, int], str] = {}
 
     def rows(self) -> list[tuple[str, Callable[[str], str]]]:
@@ -117,6 +118,12 @@ class Bench:
                 if theirs is not None:
                     wall, cpu = ours.second / theirs.second, theirs.each / ours.each
                     rows.append(f"| worker / {other} | {wall:.2f} | {cpu:.2f} | {aim} |")
+        if AGENT in self.found:
+            rows.append(
+                f"| agent: µs of CPU a frame | | {self.found[AGENT].each:.1f} | at most 10 |"
+            )
+        if self.sinks_part:
+            rows.append(f"| sink / bare parallel_bulk | {self.sinks_part:.2f} | | 0.8 |")
         if not rows:
             return ""
         return "\n".join(
@@ -217,6 +224,7 @@ class Bench:
         ours, bare = max(found["sink"][1:]), max(found["bare"][1:])
         if len(stored) != 1:
             raise MissingError(f"not the same number of documents each time: {stored}")
+        self.sinks_part = ours / bare
         return (
             f"| {name} ({stored.pop():,}) | {ours:,.0f} | |\n"
             f"| bare helpers.parallel_bulk of the same | {bare:,.0f} | |\n"
