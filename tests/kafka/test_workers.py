@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from typing import Any
 import pytest
 import yaml
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from datastalker import config as configuration
 from datastalker import dead_letter
@@ -36,6 +39,7 @@ from datastalker.testing import frame
 from datastalker.topics import partition_of_value
 from datastalker.wire import BatchEncoder, decode_batch, decode_event
 from infra.local import Kafka, Stack
+from infra.whole import stalk
 from processors.store import Ring
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +66,10 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = WAIT) -> 
 class Worker:
     """A process as a user starts it, with its log."""
 
-    def __init__(self, rig: Rig, number: int, segment: str = "", instance: str = "") -> None:
+    def __init__(
+        self, rig: Rig, number: int, segment: str = "", instance: str = "", named: bool = True
+    ) -> None:
+        """`named`: the environment says where the configuration is."""
         self.log_file = rig.path / f"worker-{number}-{time.monotonic_ns()}.log"
         environment = {
             **os.environ,
@@ -71,6 +78,8 @@ class Worker:
             "WORKER": instance,
             "PYTHONPATH": str(ROOT),
         }
+        if not named:
+            del environment["DATASTALKER_CONFIG"]
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "faust", "-A", "processors", "worker"],
@@ -153,8 +162,8 @@ class Rig:
         assert not done.value.code
         return self
 
-    def worker(self, segment: str = "", instance: str = "") -> Worker:
-        self.workers.append(Worker(self, len(self.workers), segment, instance))
+    def worker(self, segment: str = "", instance: str = "", named: bool = True) -> Worker:
+        self.workers.append(Worker(self, len(self.workers), segment, instance, named))
         return self.workers[-1]
 
     def batches(self, messages: list[DataMessage], size: int = 50) -> list[tuple[int, bytes]]:
@@ -223,6 +232,19 @@ class Rig:
                     frames = topic == self.out
                     out += decode_batch(value).messages if frames else [decode_event(value)]
         return out
+
+    def stored(self) -> Counter[str]:
+        """The ids of the rows that the CSV sink wrote."""
+        found: Counter[str] = Counter()
+        for path in (self.path / "csv").glob("*.csv"):
+            with open(path, encoding="utf-8", newline="") as handle:
+                found.update(row["id"] for row in csv.DictReader(handle))
+        return found
+
+    def topics(self) -> set[str]:
+        """All topics that there are of this name."""
+        admin = AdminClient({"bootstrap.servers": self.servers})
+        return {name for name in admin.list_topics(timeout=30).topics if name.startswith(self.name)}
 
     def state(self) -> dict[str, Any]:
         """What the stages of all partitions remember, by stage, from the changelog."""
@@ -319,7 +341,7 @@ def test_workers_give_what_a_run_in_one_process_gives(
     assert worker.end() == 0
 
 
-KILLS = int(os.environ.get("DATASTALKER_KILLS", "3"))
+KILLS = int(os.environ.get("DATASTALKER_KILLS", "10"))
 
 
 def test_workers_killed_at_random_lose_nothing_and_double_nothing(
@@ -363,6 +385,9 @@ def test_workers_killed_at_random_lose_nothing_and_double_nothing(
     rows, expected = Counter(lines(rig.rows())), Counter(lines(calm.rows()))
     assert (rows - expected, expected - rows) == (Counter(), Counter())
 
+    stalk("sink", "csv", "--drain", "-c", str(rig.config))
+    assert rig.stored() == Counter(message["id"] for message in calm.rows())
+
 
 SLOW = """
 import time
@@ -401,7 +426,8 @@ def test_a_worker_that_was_taken_for_dead_harms_nothing_when_it_goes_on(
     both_mine = ": partitions 0, 1"
     before = heir.log.count(both_mine)
     stopped.process.send_signal(signal.SIGSTOP)
-    wait_for(lambda: heir.log.count(both_mine) > before, f"all given to one\n{heir.log}")
+    # Its session is 6 s; by Kafka's own default it would be 45
+    wait_for(lambda: heir.log.count(both_mine) > before, f"all given to one\n{heir.log}", 30)
     assert rig.offsets() < len(batches)  # or it had nothing in hand
     stopped.process.send_signal(signal.SIGCONT)
 
@@ -653,13 +679,14 @@ def test_a_worker_that_does_not_get_its_partitions_in_time_exits(
 ) -> None:
     broker = own_kafka()
     rig = Rig(broker, tmp_path)
-    rig.write(["dedupe"], workers={"recovery_seconds": 5}).apply()
+    rig.write(["dedupe"], workers={"recovery_seconds": 12}).apply()
     worker = rig.worker()
     try:
         wait_for(lambda: worker.get("/livez")[0], f"health\n{worker.log}")
         broker.pause()
         wait_for(lambda: worker.get("/readyz")[0] == 503, "unready")
         assert wait_for(lambda: worker.process.poll(), f"exit\n{worker.log}") == 1
+        assert re.search(r"recovering: \d+ records of state remain", worker.log)
         assert "records of state remain)" in worker.log
     finally:
         broker.resume()
@@ -707,6 +734,7 @@ def test_a_missing_topic_is_said_at_the_start(rig: Rig) -> None:
     assert worker.process.wait(60) == 1
     assert f"topic '{rig.frames}' is missing" in worker.log
     assert "Traceback" not in worker.log
+    assert rig.topics() == set()
 
 
 def test_a_wrong_configuration_is_said_at_the_start(rig: Rig) -> None:
@@ -718,14 +746,96 @@ def test_a_wrong_configuration_is_said_at_the_start(rig: Rig) -> None:
     assert "Traceback" not in worker.log
 
 
-def test_several_segments_run_in_one_worker_or_in_several(rigs: Callable[[], Rig]) -> None:
+@pytest.mark.parametrize("how", ["together", "by the environment", "by the configuration"])
+def test_several_segments_run_in_one_worker_or_in_several(rig: Rig, how: str) -> None:
+    names = [f"{rig.name}-1", f"{rig.name}-2"]
+    only = {"segments": [f"${{WORKER:-{names[0]}}}"]} if how == "by the configuration" else {}
+    stages = ["dedupe", {"topic": f"{rig.name}.middle"}, "presence"]
+    rig.write(stages, partitions=2, workers=only).apply()
     frames = [frame(n, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(20)]
-    for apart in (False, True):
-        rig = rigs()
-        rig.write(["dedupe", {"topic": f"{rig.name}.middle"}, "presence"], partitions=2).apply()
-        rig.publish(rig.batches(frames))
-        for segment in [f"{rig.name}-1", f"{rig.name}-2"] if apart else [""]:
-            rig.worker(segment)
-        wait_for(lambda r=rig: len(r.read(r.events)) >= 1, "an event")  # type: ignore[misc]
-        wait_for(lambda r=rig: len(r.rows()) >= 21, "all frames")  # type: ignore[misc]
-        assert Counter(row.type for row in rig.rows()) == {"frame": 20, "presence": 1}
+    rig.publish(rig.batches(frames))
+    if how == "together":
+        rig.worker()
+    elif how == "by the environment":
+        for name in names:
+            rig.worker(name)
+    else:
+        for name in names:
+            rig.worker(instance=name)
+
+    wait_for(lambda: len(rig.read(rig.events)) >= 1, "an event")
+    wait_for(lambda: len(rig.rows()) >= 21, "all frames")
+
+    assert Counter(row.type for row in rig.rows()) == {"frame": 20, "presence": 1}
+    ran = [set(names).intersection(worker.get("/metrics")[1].split('"')) for worker in rig.workers]
+    assert ran == ([set(names)] if how == "together" else [{name} for name in names])
+
+
+def test_without_a_word_in_the_environment_the_configuration_is_config_yaml(rig: Rig) -> None:
+    rig.write(["dedupe"]).apply()
+    frames = [frame(n, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(5)]
+    batches = rig.batches(frames)
+    rig.publish(batches)
+
+    worker = rig.worker(named=False)
+
+    wait_for(lambda: rig.offsets() == len(batches), f"all handled\n{worker.log}")
+
+
+WHOSE = """
+import uuid
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('whose')
+class Whose(Stage):
+    def __init__(self, stats):
+        self.made = uuid.uuid4().hex
+
+    def handle(self, message):
+        message['made'] = self.made
+        return message
+"""
+
+
+def test_each_partition_has_a_pipeline_of_its_own_that_goes_when_it_is_taken_away(
+    rig: Rig,
+) -> None:
+    (rig.path / "whose.py").write_text(WHOSE)
+    rig.write(["whose"], partitions=2, plugins=["whose.py"]).apply()
+    first = rig.worker().wait_ready()
+
+    def pass_on(turn: str) -> dict[int, str]:
+        """Two frames through each partition; by which object each partition's went."""
+        for number in (0, 1):
+            encoder = BatchEncoder("porch", f"{turn}-{number}")
+            for n in range(2):
+                message = frame(n, ta="02:00:00:00:00:01", id=f"{turn}-{number}-{n}")
+                rig.publish([(number, encoder.encode([message], sequence=n, sent_at=1, now=1))])
+        found: dict[int, str] = {}
+
+        def all_there() -> bool:
+            rows = [row for row in rig.rows() if row["id"].startswith(turn)]
+            for number in (0, 1):
+                ours = {r["made"] for r in rows if r["id"].startswith(f"{turn}-{number}")}
+                assert len(ours) <= 1, "one object for all of a partition"
+                found.update(dict.fromkeys([number] * len(ours), *ours))
+            return len(rows) == 4
+
+        wait_for(all_there, f"{turn}\n{first.log}")
+        return found
+
+    def partitions(worker: Worker) -> int:
+        said = worker.get("/metrics")[1].partition(
+            f'datastalker_partitions{{segment="{rig.name}-1"}} '
+        )
+        return int(said[2].split()[0]) if said[2] else 0
+
+    alone = pass_on("alone")
+    assert alone[0] != alone[1]
+    assert partitions(first) == 2
+
+    second = rig.worker()
+    wait_for(lambda: (partitions(first), partitions(second)) == (1, 1), "one each")
+    shared = pass_on("shared")
+    assert not {*alone.values()} & {*shared.values()}
+    assert shared[0] != shared[1]
