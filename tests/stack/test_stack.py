@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -77,6 +78,25 @@ def test_the_fixtures_of_all_workers_are_one_stack(stack: Stack, kafka: Kafka) -
     assert Stack(stack.directory).kafka.pid == kafka.pid
 
 
+@pytest.mark.parametrize("name", ["kafka", "elasticsearch", "registry"])
+def test_a_server_listens_on_loopback_only(request: pytest.FixtureRequest, name: str) -> None:
+    server = request.getfixturevalue(name)
+    pid, sockets = server.pid, set()
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            sockets.add(os.readlink(file))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                address, port = fields[1].split(":")
+                found.add((address, int(port, 16)))
+    assert {port for _, port in found} >= set(server.ports.values())
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1, as IPv6 too
+    assert {address for address, _ in found} <= loopback
+
+
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A second stack, of Kafka alone."""
@@ -130,10 +150,12 @@ def test_stop_leaves_no_process_and_a_start_finds_the_data_on_other_ports(other:
 
 
 def test_elasticsearch_and_the_registry_keep_what_was_stored_over_a_kill(
-    own_stack: Callable[[], Stack],
+    own_stack: Callable[[], Stack], elasticsearch: Elasticsearch, registry: Registry
 ) -> None:
     stack = own_stack()
-    stack.start(["elasticsearch", "registry"])
+    stack.start(["elasticsearch", "registry"])  # beside those of all tests
+    assert stack.elasticsearch.url != elasticsearch.url
+    assert stack.registry.url != registry.url
     call("PUT", f"{stack.elasticsearch.url}/kept/_doc/1", {"a": 1})
     call("POST", f"{stack.registry.url}/subjects/kept/versions", {"schema": '"string"'})
     stack.elasticsearch.kill()
@@ -141,6 +163,9 @@ def test_elasticsearch_and_the_registry_keep_what_was_stored_over_a_kill(
     stack.start(["elasticsearch", "registry"])
     assert call("GET", f"{stack.elasticsearch.url}/kept/_doc/1")["_source"] == {"a": 1}
     assert call("GET", f"{stack.registry.url}/subjects") == ["kept"]
+    assert elasticsearch.ready
+    assert registry.ready
+    assert "kept" not in call("GET", f"{registry.url}/subjects")
 
 
 def test_a_stack_ends_with_the_process_it_was_bound_to(tmp_path: Path) -> None:
