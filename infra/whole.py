@@ -14,6 +14,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+_CAME = "captured", "made"
+_WENT = "published", "filtered", "dropped", "waiting", "spooled"
+
 
 class WholeError(Exception):
     """A process of the whole failed, or did not finish in time. The text ends with its output."""
@@ -28,6 +31,31 @@ def stalk(*args: str, seconds: float = 300) -> str:
     if done.returncode:
         raise WholeError(f"stalk {' '.join(args)} ended with {done.returncode}:\n{done.stderr}")
     return done.stdout + done.stderr
+
+
+def capture(config: Path | str) -> dict[str, int]:
+    """Run an agent to its end; its balance."""
+    return balance(stalk("capture", "-c", str(config)))
+
+
+def balance(said: str) -> dict[str, int]:
+    """The words and numbers of an agent's summary. Raises WholeError where they don't add up:
+    captured (+ made) = published + filtered + dropped (+ waiting, spooled, where it was ended), and
+    dropped is the sum of its reasons."""
+    found = re.search(r"captured .*", said)
+    if not found:
+        raise WholeError(f"an agent did not say what became of its frames:\n{said}")
+    line = found[0].partition(";")[0]
+    words = {
+        word: int(number.replace(",", ""))
+        for word, number in re.findall(r"([a-z_]+) ([\d,]+\d|\d)", line)
+    }
+    came = sum(words.get(word, 0) for word in _CAME)
+    went = sum(words.get(word, 0) for word in _WENT)
+    reasons = sum(words.values()) - came - went
+    if came != went or reasons != words.get("dropped"):
+        raise WholeError(f"it does not add up: {line}")
+    return words
 
 
 @contextmanager

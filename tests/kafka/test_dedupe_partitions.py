@@ -19,7 +19,7 @@ import yaml
 
 from datastalker.simulator.score import Truth
 from infra.local import Kafka
-from infra.whole import ROOT, messages, stalk, total, wait_until_idle, worker
+from infra.whole import ROOT, balance, messages, stalk, total, wait_until_idle, worker
 
 PACES: dict[str, float | str] = {"hall": "max", "study": 60, "garage": 40}
 """How many times as fast as it was captured each file is published."""
@@ -63,8 +63,9 @@ class Site:
     def agent(self, sensor: str, speed: float | str) -> subprocess.Popen[bytes]:
         source = {"path": f"{self.air}/sensor-{sensor}.pcap", "speed": speed}
         config = self.write(sensor, source)
-        command = [sys.executable, "-m", "capture_agent", "-q", "-c", str(config)]
-        return subprocess.Popen(command, cwd=ROOT)
+        command = [sys.executable, "-m", "capture_agent", "-c", str(config)]
+        with open(self.path / f"{sensor}.log", "wb") as log:
+            return subprocess.Popen(command, cwd=ROOT, stderr=log)
 
     def run(self, paces: dict[str, float | str]) -> str:
         """Agents beside a worker, each a second after the other, all to their ends; its metrics."""
@@ -74,6 +75,8 @@ class Site:
                 agents.append(self.agent(sensor, speed))
                 time.sleep(1)
             assert [agent.wait(120) for agent in agents] == [0] * len(agents)
+            for sensor in paces:
+                balance((self.path / f"{sensor}.log").read_text())
             sent = messages(self.kafka.bootstrap_servers, f"{self.name}.frames")
             page = wait_until_idle(address, sent)
         stalk("sink", "csv", "--drain", "-c", str(self.config))

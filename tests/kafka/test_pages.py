@@ -25,6 +25,7 @@ from datastalker.metrics import METRICS
 from datastalker.simulator.scene import Options
 from datastalker.simulator.write import write_scene
 from infra.local import Kafka
+from infra.whole import balance
 
 ROOT = Path(__file__).resolve().parents[2]
 SAID_BY_FEW = {
@@ -77,6 +78,8 @@ def process(folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         started.send_signal(signal.SIGINT)
         started.wait(60)
+    if words[0] == "capture":
+        balance((folder / "capture.log").read_text())
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from datastalker.history import History
 from datastalker.position import show_time
 from datastalker.record import Decoder, Record
 from infra.local import Elasticsearch, Kafka
-from infra.whole import ROOT, WholeError, messages, stalk, wait_until_idle, worker
+from infra.whole import ROOT, WholeError, capture, messages, stalk, wait_until_idle, worker
 
 PIPELINE = """\
 name: {name}
@@ -63,7 +63,7 @@ class Site:
         stalk("simulate", "--out", str(folder / "air"), "--minutes", "3")
         stalk("topics", "apply", "-c", self.config)
         with worker(Path(self.config), folder / "worker.log") as address:
-            stalk("capture", "-q", "-c", self.config)
+            capture(self.config)
             wait_until_idle(address, self.count(self.frames))
             end = time.monotonic() + 60
             while self.frames not in self.moved():  # a worker commits every few seconds

@@ -16,7 +16,7 @@ import pytest
 
 from datastalker.config import load
 from infra.local import Elasticsearch, Kafka
-from infra.whole import messages, stalk, wait_until_idle, worker
+from infra.whole import capture, messages, stalk, wait_until_idle, worker
 
 CAPTURES = Path(
     os.environ.get("DATASTALKER_CAPTURES", Path(__file__).parents[3] / "shared/captures")
@@ -75,7 +75,7 @@ def over_kafka(config: Path, log: Path, sink: str) -> None:
     stalk("topics", "apply", "-c", str(config))
     before = messages(servers, topic)
     with worker(config, log) as address:
-        stalk("capture", "-q", "-c", str(config))
+        capture(config)
         wait_until_idle(address, messages(servers, topic) - before)
     stalk("sink", sink, "--drain", "-c", str(config))
 
@@ -109,28 +109,46 @@ def test_a_large_real_capture_gives_the_same_rows_too(tmp_path: Path, configurat
         assert (one - other, other - one) == (Counter(), Counter())
 
 
-def test_reading_a_file_twice_adds_no_document(
+def test_the_documents_are_those_of_one_process_and_reading_a_file_twice_adds_none(
     tmp_path: Path, configuration: Write, elasticsearch: Elasticsearch
 ) -> None:
     stalk("simulate", "--out", str(tmp_path / "air"), "--minutes", "2")
     path = f"{tmp_path}/air/sensor-hall.pcap"
     index = f"twice-{uuid.uuid4().hex[:8]}"
-    sink = f'  - elasticsearch: {{hosts: ["{elasticsearch.url}"], index: {index}, replicas: 0}}\n'
-    config = configuration(path, "out", 1, sink)
+    sink = f'  - elasticsearch: {{hosts: ["{elasticsearch.url}"], index: %s, replicas: 0}}\n'
+    stalk("run", "-q", "-c", str(configuration(path, "embedded", 1, sink % f"{index}-one")))
+    config = configuration(path, "kafka", 1, sink % f"{index}-many")
 
     over_kafka(config, tmp_path / "worker.log", "elasticsearch")
-    once = _documents(elasticsearch.url, index)
+    once = _documents(elasticsearch.url, f"{index}-many")
     over_kafka(config, tmp_path / "worker.log", "elasticsearch")
 
-    assert once > 10
-    assert _documents(elasticsearch.url, index) == once
+    assert len(once) > 10
+    assert once == _documents(elasticsearch.url, f"{index}-one")
+    assert _documents(elasticsearch.url, f"{index}-many") == once
 
 
-def _documents(url: str, index: str) -> int:
-    def request(path: str, method: str) -> bytes:
-        asked = urllib.request.Request(f"{url}/{index}-*/{path}", method=method)
+def _documents(url: str, index: str) -> dict[str, Any]:
+    """All documents by their ids."""
+
+    def ask(path: str, body: dict[str, Any] | None = None) -> Any:
+        asked = urllib.request.Request(
+            f"{url}/{index}-*/{path}",
+            json.dumps(body or {}).encode(),
+            {"Content-Type": "application/json"},
+        )
         with urllib.request.urlopen(asked, timeout=30) as answer:
-            return bytes(answer.read())
+            return json.load(answer)
 
-    request("_refresh", "POST")
-    return int(json.loads(request("_count", "GET"))["count"])
+    ask("_refresh")
+    found: dict[str, Any] = {}
+    after: list[Any] = []
+    while True:
+        page = {"size": 5000, "sort": ["timestamp", "id"]} | (
+            {"search_after": after} if after else {}
+        )
+        hits = ask("_search", page)["hits"]["hits"]
+        if not hits:
+            return found
+        found |= {hit["_id"]: hit["_source"] for hit in hits}
+        after = hits[-1]["sort"]

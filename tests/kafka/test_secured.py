@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import socket
 import subprocess
+import sys
+import time
 import urllib.request
 import uuid
 from collections import Counter
@@ -25,7 +28,7 @@ from confluent_kafka.admin import (
 
 from infra.local import Elasticsearch, Kafka, Registry, Stack
 from infra.local.service import Ports
-from infra.whole import WholeError, messages, stalk, wait_until_idle, worker
+from infra.whole import ROOT, capture, messages, stalk, wait_until_idle, worker
 
 USER, PASSWORD = "home", "open-sesame"
 LISTENERS = """
@@ -143,7 +146,7 @@ class Whole:
         config = str(self.write())
         stalk("topics", "apply", "-c", config)
         with worker(Path(config), self.path / "worker.log") as address:
-            stalk("capture", "-q", "-c", config)
+            capture(config)
             wait_until_idle(address, messages(self.plain, self.frames))
         for sink in self.sinks:
             stalk("sink", next(iter(sink)), "--drain", "-c", config)
@@ -188,18 +191,41 @@ def test_agent_worker_and_sink_come_in_by_every_way(
     assert whole.ids("out") == whole.embedded() != Counter()
 
 
-def test_a_worker_with_a_wrong_password_says_so_and_ends(
-    tmp_path: Path, secured: SecuredKafka
+@pytest.mark.parametrize("role", ["capture", "worker", "sink csv", "topics apply", "dlq ls"])
+def test_a_wrong_password_is_said_within_seconds_and_not_shown(
+    tmp_path: Path, secured: SecuredKafka, role: str
 ) -> None:
     whole = Whole(tmp_path, secured.bootstrap_servers, secured.clients("SCRAM-SHA-512"))
-    stalk("topics", "apply", "-c", str(whole.write()))
     whole.document["kafka"]["sasl_password"] = "not-this"  # type: ignore[index]
-    log = tmp_path / "worker.log"
-    with pytest.raises(WholeError, match="ended with 1"), worker(whole.write(), log):
-        pass
-    assert "refuses user 'home' with the password given" in log.read_text()
-    assert "not-this" not in log.read_text()
-    assert "Traceback" not in log.read_text()
+    assert_said(role, whole.write(), "refuses user 'home' with the password given")
+
+
+@pytest.mark.parametrize("role", ["capture", "worker", "sink csv", "topics apply", "dlq ls"])
+def test_a_wrong_address_is_said_within_seconds(tmp_path: Path, role: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        at = f"127.0.0.1:{unused.getsockname()[1]}"
+        whole = Whole(tmp_path, at, {"bootstrap_servers": at})
+        said = f"kafka: bootstrap_servers: nothing listens at {at} (connection refused); start the"
+        assert_said(role, whole.write(), said)
+
+
+def assert_said(role: str, config: Path, what: str) -> None:
+    """A process of this role ends soon, with a sentence and nothing else."""
+    command = [sys.executable, "-m", "datastalker", *role.split(), "-c", str(config)]
+    if role == "worker":
+        command = [sys.executable, "-m", "faust", "-A", "processors", "worker"]
+    environment = {**os.environ, "DATASTALKER_CONFIG": str(config)}
+    begin = time.monotonic()
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert time.monotonic() - begin < 30  # 10 s, and what a busy machine adds
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert what in said
+    assert "Traceback" not in said
+    assert "not-this" not in said
 
 
 def test_with_a_registry_all_processes_read_and_write_its_format(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -22,9 +20,9 @@ from datastalker.simulator.write import write_scene
 from datastalker.top.feed import Live
 from datastalker.top.topics import TopicsFeed, topics_of
 from infra.local import Kafka
+from infra.whole import capture
 from tests.top.looking import look, until
 
-ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = """\
 name: {name}
 sensor: porch
@@ -58,10 +56,7 @@ def test_every_frame_that_agents_publish_and_their_status_are_seen_and_no_group_
     live = Live(TopicsFeed(config))
     live.start()
     time.sleep(1)
-    subprocess.run(
-        [sys.executable, "-m", "datastalker", "capture", "-c", str(file)],
-        cwd=ROOT, check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+    capture(file)
     truth: Counter[str] = Counter()
     for sent in read_transmissions(file.parent / "air"):
         truth.update(heard.removesuffix(".pcap") for heard in sent.heard)

@@ -19,7 +19,7 @@ from datastalker.history import History
 from datastalker.position import parse_position
 from datastalker.record import Decoder
 from infra.local import Kafka
-from infra.whole import stalk
+from infra.whole import capture, stalk
 
 STAGES = """\
   - dedupe: {window_seconds: 2}
@@ -43,7 +43,7 @@ class Site:
         self.first = f"  - topic: {self.topic}\n"
         both = self.write("both", self.pcap + self.first + "  - print\n  - topic: {n}.out\n")
         stalk("topics", "apply", "-c", both)
-        stalk("capture", "-q", "-c", both)
+        capture(both)
 
     def write(self, name: str, pipeline: str) -> str:
         path = self.folder / f"{name}.yaml"
