@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 
 from infra.local import Kafka
 
@@ -112,6 +114,44 @@ def test_batches_are_full_numbered_from_0_and_end_with_a_heartbeat(
         assert batches[-1].now == last
         sessions |= {batch.session for batch in batches}
     assert len(sessions) == 1
+
+
+@pytest.mark.parametrize(("compression", "codec"), [(None, 3), ("zstd", 4), ("none", 0)])
+def test_what_lies_at_the_broker_is_numbered_by_its_producer_and_compressed(
+    kafka: Kafka, make_node: Make, compression: str | None, codec: int
+) -> None:
+    """The producer's number and sequence are what the broker tells repeats by: it is idempotent,
+    which librdkafka allows with acks=all only."""
+    node = make_node(kafka, 2000, partitions=1)
+    at = {"bootstrap_servers": kafka.bootstrap_servers, "partitions": 1}
+    node.settings = {"kafka": at | ({"compression": compression} if compression else {})}
+
+    assert node.ready(batch_frames=50).run().code == 0
+
+    found = list(record_batches(kafka.directory / "data" / f"{node.frames}-0"))
+    assert {codec_ for codec_, _, _, _ in found} == {codec}
+    (producer,) = {producer for _, producer, _, _ in found}
+    assert producer >= 0
+    due = 0
+    for _, _, sequence, count in found:
+        assert sequence == due
+        due += count
+    assert due == len(node.batches()[0]) > 30
+
+
+def record_batches(folder: Path) -> Iterator[tuple[int, int, int, int]]:
+    """Of each batch in a broker's own files: codec, producer, its first sequence, its records.
+
+    https://kafka.apache.org/documentation/#recordbatch
+    """
+    (log,) = folder.glob("*.log")
+    data, at = log.read_bytes(), 0
+    while at + 61 <= len(data) and (length := int.from_bytes(data[at + 8 : at + 12], "big")):
+        codec, _, _, _, producer, _, sequence, count = struct.unpack_from(
+            ">hiqqqhii", data, at + 21
+        )
+        yield codec & 7, producer, sequence, count
+        at += 12 + length
 
 
 def test_every_frame_is_published_filtered_or_dropped_for_a_reason(
@@ -308,6 +348,8 @@ def test_a_topic_that_is_missing_is_named_and_not_made(kafka: Kafka, make_node: 
     assert f"topic '{node.frames}' is missing" in said.text
     assert "stalk topics apply" in said.text
     assert len(said.text.strip().splitlines()) == 1
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    assert node.frames not in admin.list_topics(timeout=30).topics
 
 
 def test_a_file_that_can_t_be_read_ends_it_with_one_sentence(kafka: Kafka, make_node: Make) -> None:
