@@ -134,7 +134,7 @@ def _documents(url: str, index: str) -> dict[str, Any]:
     def ask(path: str, body: dict[str, Any] | None = None) -> Any:
         asked = urllib.request.Request(
             f"{url}/{index}-*/{path}",
-            json.dumps(body or {}).encode(),
+            b"" if body is None else json.dumps(body).encode(),
             {"Content-Type": "application/json"},
         )
         with urllib.request.urlopen(asked, timeout=30) as answer:
