@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from datastalker import dump
-from datastalker.history import Record
 from datastalker.message import Message
+from datastalker.record import Record
 from datastalker.wire import BatchEncoder, decode_event, encode_event
 from datastalker.wire.frames import KNOWN, Origin, from_record
 from infra import release_schemas
