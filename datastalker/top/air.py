@@ -222,11 +222,7 @@ class Air:
         who = str(message.get("key") or message.get("sensor") or "")
         if kind == "sensor":
             sensor = self._sensor(who)
-            sensor.status = {
-                key: value
-                for key, value in message.items()
-                if isinstance(value, str if key == "state" else (int, float))
-            }
+            sensor.status = _status(message)
             return
         if kind == "presence":
             what = str(message.get("event") or "")
@@ -254,6 +250,18 @@ def _checked(frame: Message) -> int | None:
                 raise TypeError(key)
     signal = frame.get("signal_dbm")
     return None if signal is None else round(signal)
+
+
+def _status(message: Message) -> dict[str, Any]:
+    """What is shown of a sensor's status: numbers, its state, how its interfaces are."""
+    found: dict[str, Any] = {
+        key: value for key, value in message.items() if isinstance(value, (int, float))
+    }
+    state, interfaces = message.get("state"), message.get("interfaces")
+    found["state"] = state if isinstance(state, str) else ""
+    listed = interfaces if isinstance(interfaces, list) else []
+    found["interfaces"] = [each for each in listed if isinstance(each, str)]
+    return found
 
 
 def _remember(names: list[str], name: str | None) -> None:

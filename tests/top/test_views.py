@@ -127,7 +127,13 @@ def test_a_sensor_has_what_it_said_of_itself() -> None:
 
 
 def test_a_status_of_nonsense_hides_no_other_sensor() -> None:
-    odd = {"spooled": "many", "dropped_x": "no", "clock_offset_ms": [1], "share_2412": "x"}
+    odd = {
+        "spooled": "many",
+        "dropped_x": "no",
+        "clock_offset_ms": [1],
+        "share_2412": "x",
+        "interfaces": [1],
+    }
     messages = [
         Message(type="sensor", key="attic", timestamp=START, state=5, **odd),
         Message(type="sensor", key="porch", timestamp=START, state="running", spooled=4),
