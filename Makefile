@@ -17,13 +17,17 @@ setup: .venv/.ready ## Install what DataStalker needs, into .venv; for Kafka EXT
 .venv/.ready: pyproject.toml infra/setup.sh
 	@PYTHON=$(PYTHON) infra/setup.sh run
 
+.venv/.ready-kafka: pyproject.toml infra/setup.sh
+	@PYTHON=$(PYTHON) infra/setup.sh run agent,workers,elasticsearch
+	@touch $@
+
 .venv/.ready-dev: pyproject.toml infra/setup.sh
 	@PYTHON=$(PYTHON) infra/setup.sh dev
 
 demo: .venv/.ready ## Simulate an hour of air, run the pipeline on it, show the result
 	@infra/demo.sh
 
-demo-kafka: .venv/.ready-dev ## The demo over a real Kafka, with a worker, Elasticsearch and CSV
+demo-kafka: .venv/.ready-kafka ## The demo over a real Kafka, with a worker, Elasticsearch and CSV
 	@$(BIN)/python -m infra.demo_kafka
 
 test: .venv/.ready-dev ## Set up and run all tests

@@ -10,6 +10,7 @@ echo
 echo "2. Runs examples/demo.yaml on it, in one process, no broker:"
 echo "   ./stalk --run -c examples/demo.yaml"
 .venv/bin/stalk --run -c examples/demo.yaml
+echo "(By the clock, whatever else runs here; README.md says under Speed why it is less than the figure there.)"
 echo
 echo "3. What the CSV files tell:  ./stalk report .demo/out"
 echo

@@ -1,15 +1,19 @@
 """`make demo-kafka`: the demo's pipeline as separate processes over a real broker.
 
 Starts Kafka and Elasticsearch here, simulates twenty minutes of air, publishes them, lets a worker
-dedupe and follow presence, stores to Elasticsearch and CSV, shows what came of it, ends all.
+dedupe and follow presence, stores to Elasticsearch and CSV, shows what came of it, and that the rows
+are those of a run in one process; ends all.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import sys
 import urllib.request
+from collections import Counter
+from pathlib import Path
 
 from infra.local import Stack, StackError
 from infra.whole import ROOT, WholeError, by_stage, messages, stalk, total, wait_until_idle, worker
@@ -71,21 +75,55 @@ def _run(stack: Stack) -> None:
         for name, count in received.items():
             print(f"     {name:<16} in {count:>8,.0f}   out {sent.get(name, 0):>8,.0f}")
         print(f"     Kafka messages: {total(page, 'datastalker_batches_total'):,.0f}")
-    for sink in ("elasticsearch", "csv"):
-        print(f"6. stalk sink {sink} --drain")
+    for number, sink in enumerate(("elasticsearch", "csv"), 6):
+        print(f"{number}. stalk sink {sink} --drain")
         print(_indent(stalk("sink", sink, "--drain", "-c", str(config))))
-    print("7. What Elasticsearch found: networks by frames")
-    for name, count in _networks(url):
-        print(f"     {count:>6,}  {name}")
-    print(f"\n8. ./stalk report {FOLDER.name}/out\n")
+    print("8. What Elasticsearch found: beacons by network, all that were heard, and those that")
+    print("   beacon_filter let through, one in two minutes")
+    for name, heard, kept in _networks(url):
+        print(f"     {heard:>6,}  {kept:>4,}  {name}")
+    print(f"\n9. ./stalk report {FOLDER.name}/out\n")
     print(stalk("report", str(FOLDER / "out"), "--limit", "8"))
+    print("10. stalk run: the same stages in one process, without a broker")
+    print(f"     {_compared_with_one_process(config)}")
 
 
-def _networks(url: str) -> list[tuple[str, int]]:
+def _compared_with_one_process(config: Path) -> str:
+    """Raises WholeError where a row is not the same."""
+    lines = config.read_text().replace(f"{FOLDER}/out", f"{FOLDER}/one").splitlines()
+    alone = FOLDER / "one.yaml"
+    alone.write_text("\n".join(line for line in lines if "elasticsearch" not in line))
+    stalk("run", "-q", "-c", str(alone))
+    said = []
+    for kind in ("frame", "presence"):
+        over_kafka, in_one = _rows(FOLDER / "out", kind), _rows(FOLDER / "one", kind)
+        if not over_kafka or over_kafka != in_one:
+            differ = ((over_kafka - in_one) + (in_one - over_kafka)).total()
+            raise WholeError(f"of the {kind} rows {differ:,} are not those of one process")
+        said.append(f"{over_kafka.total():,} {kind} rows")
+    return f"{' and '.join(said)} over Kafka, and the very same in one process"
+
+
+def _rows(folder: Path, kind: str) -> Counter[tuple[tuple[str, str], ...]]:
+    """The rows of all CSV files of a type, in no order."""
+    found: Counter[tuple[tuple[str, str], ...]] = Counter()
+    for path in folder.glob(f"{kind}-*.csv"):
+        with path.open(encoding="utf-8", newline="") as handle:
+            found.update(tuple(row.items()) for row in csv.DictReader(handle))
+    return found
+
+
+def _networks(url: str) -> list[tuple[str, int, int]]:
+    """Name, beacons heard, beacons kept."""
     query = {
         "size": 0,
         "query": {"term": {"kind": "BEACON"}},
-        "aggs": {"networks": {"terms": {"field": "ssid", "size": 10}}},
+        "aggs": {
+            "networks": {
+                "terms": {"field": "ssid", "size": 10},
+                "aggs": {"held": {"sum": {"field": "beacons_held_back"}}},
+            }
+        },
     }
     urllib.request.urlopen(
         urllib.request.Request(f"{url}/datastalker-frame-*/_refresh", method="POST"), timeout=30
@@ -97,7 +135,14 @@ def _networks(url: str) -> list[tuple[str, int]]:
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         buckets = json.load(answer)["aggregations"]["networks"]["buckets"]
-    return [(bucket["key"] or "(hidden)", bucket["doc_count"]) for bucket in buckets]
+    return [
+        (
+            each["key"] or "(hidden)",
+            each["doc_count"] + int(each["held"]["value"]),
+            each["doc_count"],
+        )
+        for each in buckets
+    ]
 
 
 def _indent(text: str) -> str:
