@@ -10,7 +10,7 @@ import json
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,20 +66,27 @@ def compare(
     topics: list[str],
     begin: Position | None = None,
     end: Position | None = None,
+    told: Callable[[int, tuple[int, int] | None], None] = lambda read, part: None,
 ) -> Difference:
     """Read the topics once, by the old configuration's broker, and run both over it.
 
+    `told` is called after each batch: how many messages were read, and what part of Kafka's.
     Raises ConfigError, BrokerError, RegistryError, and OutputError where no file can be kept.
     """
     try:
-        return _compare(old, new, topics, begin, end)
+        return _compare(old, new, topics, begin, end, told)
     except (sqlite3.Error, OSError) as error:
         text = f"what comes out can't be kept in {tempfile.gettempdir()}: {error}"
         raise OutputError(f"{text}; TMPDIR names another folder") from error
 
 
 def _compare(
-    old: Config, new: Config, topics: list[str], begin: Position | None, end: Position | None
+    old: Config,
+    new: Config,
+    topics: list[str],
+    begin: Position | None,
+    end: Position | None,
+    told: Callable[[int, tuple[int, int] | None], None],
 ) -> Difference:
     pipelines = [below(config, topics) for config in (old, new)]
     difference = Difference()
@@ -92,6 +99,7 @@ def _compare(
         merged = Merged(history, decoder)
         for messages in merged.read():
             difference.read += len(messages)
+            told(difference.read, history.progress())
             for side, given in enumerate((messages, [_apart(message) for message in messages])):
                 pipeline = pipelines[side]
                 if pipeline.stop_reason is not None:  # as `limit` ends a run

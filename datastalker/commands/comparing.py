@@ -9,6 +9,7 @@ import click
 
 from datastalker import extras
 from datastalker.commands import running
+from datastalker.commands.progress import Progress
 from datastalker.commands.tables import cut, table, terminal_width
 from datastalker.message import Message
 from datastalker.position import Position
@@ -26,7 +27,16 @@ def compare_files(
         from datastalker.compare import compare, differing
     cuts = [step.topics for step in first.steps if step.topics]
     topics = [topic] if topic else list(dict.fromkeys(cuts[0].values())) if cuts else []
-    found = compare(first, second, topics, begin, end)
+    progress = Progress(what="messages", lines=True)
+
+    def told(read: int, part: tuple[int, int] | None) -> None:
+        if progress.due():
+            progress.show(read, part)
+
+    try:
+        found = compare(first, second, topics, begin, end, told)
+    finally:
+        progress.close()
     rows = [
         [kind, found.same[kind], found.changed[kind], found.only_old[kind], found.only_new[kind]]
         for kind in found.types

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import zlib
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
@@ -14,8 +12,8 @@ from datastalker import extras
 from datastalker.commands import running
 from datastalker.commands.filters import FILTER, Filter
 from datastalker.commands.options import config_option
+from datastalker.commands.progress import Progress
 from datastalker.commands.ranges import range_options
-from datastalker.commands.tables import terminal_width
 from datastalker.errors import BrokerError, ConfigError, Problem
 from datastalker.position import Position, show_time
 
@@ -118,16 +116,21 @@ def replay_command(
             raise BrokerError(text, retriable=False)
         for note in replay.history.notes:
             click.echo(note, err=True)
-        show = _Progress(replay, show=not quiet and sys.stderr.isatty())
+        progress = Progress(show=not quiet, what="messages")
+
+        def after_batch() -> None:
+            if progress.due():
+                left = replay.seconds_left(progress.seconds)
+                progress.show(replay.totals.sent, replay.progress(), left)
 
         def stop(signal: str) -> None:
             replay.stopped = True
 
         running.stop_on_signals(stop)
         try:
-            replay.run(show.update)
+            replay.run(after_batch)
         finally:
-            show.close()
+            progress.close()
         if not quiet:
             click.echo(_summary(replay), err=True)
 
@@ -138,33 +141,6 @@ def _first_topic(config: configuration.Config) -> str:
             return next(iter(step.topics.values()))
     text = "there is no topic in the pipeline; name one with --topic"
     raise ConfigError([Problem(config.file, 0, 0, text)])
-
-
-class _Progress:
-    """One line on a terminal, a few times a second."""
-
-    def __init__(self, replay: Replay, show: bool) -> None:
-        self.replay, self.show = replay, show
-        self.began = self.shown = monotonic()
-
-    def update(self) -> None:
-        now = monotonic()
-        if not self.show or now - self.shown < 0.2:
-            return
-        self.shown = now
-        line = running.progress_line(
-            (terminal_width(sys.stderr) or 80) - 1,
-            self.replay.totals.sent,
-            now - self.began,
-            self.replay.progress(),
-            what="messages",
-            left=self.replay.seconds_left(now - self.began),
-        )
-        click.echo("\r\x1b[2K" + line, err=True, nl=False)
-
-    def close(self) -> None:
-        if self.show:
-            click.echo("\r\x1b[2K", err=True, nl=False)
 
 
 def _summary(replay: Replay) -> str:

@@ -7,7 +7,6 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ import click
 from datastalker import config as configuration
 from datastalker import pages, standard_output
 from datastalker.collector import spare_the_collector
-from datastalker.commands.tables import columns, cut, table, terminal_width
+from datastalker.commands.progress import Progress
+from datastalker.commands.tables import table
 from datastalker.errors import ConfigError, DataStalkerError, Problem
 from datastalker.pipeline import Pipeline
 from datastalker.stage import Sink
@@ -67,14 +67,16 @@ def run(
         assert pipeline.source is not None
         pipeline.source.open()  # it gives rights away, before there are threads
         where.serve(page())
-    progress = _Progress(pipeline, show=not quiet and _may_show_progress(config))
+    progress = Progress(show=not quiet and _may_show_progress(config))
 
     def after_batch() -> None:
         if on_batch is not None:
             on_batch()
         if standard_output.reader_is_gone():
             pipeline.stop("nobody reads the output any more")
-        progress.update()
+        if progress.due():
+            assert pipeline.source is not None
+            progress.show(pipeline.source_stats.sent, pipeline.source.progress())
 
     ended = False
     try:
@@ -129,64 +131,6 @@ def _may_show_progress(config: configuration.Config) -> bool:
     """Not where it would be mixed with what `print` writes to the same terminal."""
     prints = any(step.name == "print" for step in config.steps)
     return sys.stderr.isatty() and not (prints and sys.stdout.isatty())
-
-
-class _Progress:
-    """One line on a terminal: how far, how fast, how long still."""
-
-    def __init__(self, pipeline: Pipeline, show: bool) -> None:
-        self.pipeline = pipeline
-        self.started = self.shown = monotonic()
-        self.show = show
-
-    @property
-    def seconds(self) -> float:
-        return monotonic() - self.started
-
-    def update(self) -> None:
-        if not self.show or monotonic() - self.shown < 0.2:
-            return
-        self.shown = monotonic()
-        assert self.pipeline.source is not None
-        line = progress_line(
-            (terminal_width(sys.stderr) or 80) - 1,  # the last column would wrap on some
-            self.pipeline.source_stats.sent,
-            self.seconds,
-            self.pipeline.source.progress(),
-        )
-        click.echo("\r\x1b[2K" + line, err=True, nl=False)
-
-    def close(self) -> None:
-        if self.show:
-            click.echo("\r\x1b[2K", err=True, nl=False)
-
-
-def progress_line(
-    width: int,
-    count: int,
-    seconds: float,
-    progress: tuple[int, int] | None,
-    *,
-    what: str = "frames",
-    left: float | None = None,
-) -> str:
-    """In at most `width` columns; where that is little, first the bar goes, then the count.
-    `left`: seconds; unless given, by what was done so far."""
-    parts = [f"{count:,} {what}", f"{count / seconds:,.0f}/s"]
-    share = None
-    if progress and progress[1]:
-        share = min(1.0, progress[0] / progress[1])
-        if left is None:
-            left = seconds / share - seconds if share else 0
-        parts = [f"{share:.0%}", *parts, f"{left:.0f} s left"]
-        if columns("  ".join(parts)) > width:
-            del parts[1]
-    line = "  ".join(parts)
-    size = min(30, width - columns(line) - 3)
-    if share is not None and size >= 5:
-        filled = round(share * size)
-        line = f"[{'█' * filled}{'·' * (size - filled)}] {line}"
-    return cut(line, width)
 
 
 def _summary(pipeline: Pipeline, seconds: float) -> str:

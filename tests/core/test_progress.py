@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from datastalker.commands.running import progress_line
+from datastalker.commands.progress import Progress, progress_line
 from datastalker.commands.tables import columns
 
 STALK = Path(__file__).parents[2] / "stalk"
@@ -96,3 +96,20 @@ def test_the_bar_takes_what_room_there_is() -> None:
 
 def test_where_the_end_is_not_known_there_is_no_bar() -> None:
     assert progress_line(79, 1000, 2.0, None) == "1,000 frames  500/s"
+
+
+def test_where_there_is_no_terminal_it_is_a_line_every_five_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("datastalker.commands.progress.monotonic", lambda: now)
+    progress = Progress(what="messages", lines=True)
+    for now in range(1, 13):
+        if progress.due():
+            progress.show(now * 1000, (now, 20))
+    progress.close()
+
+    assert capsys.readouterr().err == (
+        "25%  5,000 messages  1,000/s  15 s left\n50%  10,000 messages  1,000/s  10 s left\n"
+    )
+    assert not Progress(what="messages").due()  # a run says nothing there

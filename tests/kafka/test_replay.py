@@ -317,6 +317,37 @@ def test_two_configurations_over_the_same_range_and_what_differs(site: Site) -> 
     assert site.count(site.decorated) == len(site.records(site.decorated))
 
 
+SLOW = """\
+import time
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage("slow")
+class Slow(Stage):
+    "Takes 5.1 s with the first messages that it gets."
+    pause = 5.1
+    def handle(self, message):
+        time.sleep(self.pause)
+        self.pause = 0
+        return message
+"""
+
+
+def test_a_comparison_that_takes_long_tells_how_far_it_is_without_a_terminal_too(
+    site: Site,
+) -> None:
+    (site.folder / "slow.py").write_text(SLOW)
+    slow = site.folder / "slow.yaml"
+    text = Path(site.config).read_text()
+    slow.write_text("plugins: [slow.py]\n" + text.replace("  - oui\n", "  - slow\n  - oui\n"))
+
+    command = [sys.executable, "-m", "datastalker", "replay", "--compare", site.config, str(slow)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    looks = r"\d+%  [\d,]+ messages  [\d,]+/s  \d+ s left"
+    told = [line for line in done.stderr.splitlines() if re.fullmatch(looks, line)]
+    assert (done.returncode, len(told) > 0) == (0, True), done.stderr
+
+
 def test_which_keys_differ_and_in_how_many_messages_is_said(site: Site) -> None:
     other = site.folder / "receivers.yaml"
     text = Path(site.config).read_text()
