@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from datastalker import dead_letter
 from datastalker.options import Report
 from datastalker.stage import Sink, Stage
 from datastalker.topics import FRAME, SENSOR, TopicPlan, plan_topic
@@ -86,7 +87,8 @@ def _sensors(config: Config) -> str:
 
 def dead_letters_topic(config: Config) -> TopicPlan:
     """Where messages go that nobody can handle, with their bytes and the reason."""
-    return _plan(config, f"{config.settings['name']}.dead-letters", ("dead_letter",))
+    plan = _plan(config, f"{config.settings['name']}.dead-letters", ("dead_letter",))
+    return replace(plan, settings={"max.message.bytes": str(dead_letter.MOST_BYTES)})
 
 
 def changelog_topic(config: Config, segment: Segment) -> TopicPlan:

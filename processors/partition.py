@@ -275,6 +275,10 @@ class Partition:
             given.fresh = False
         elif made is not None:
             given.fresh = seen.origin(made)
+        again = dead_letter.to_retry(record.headers, map(_id, given.messages))
+        if again is not None:
+            given.fresh = True
+            given.messages = [message for message in given.messages if _id(message) in again]
         return given
 
     def _block(self, record: Record) -> list[Entry]:
@@ -286,8 +290,7 @@ class Partition:
         return block
 
     def _failed(self, who: str, error: Exception, messages: list[Message]) -> None:
-        ids = [str(message.get("id")) for message in messages if message.get("id") is not None]
-        self._failures.append(_Failure(who, error, ids))
+        self._failures.append(_Failure(who, error, [_id(message) for message in messages]))
 
     def _unwritable(self, message: Message, error: WireError) -> None:
         self._failed("topic", error, [message])
@@ -304,6 +307,7 @@ class Partition:
         level = logging.WARNING if self._told < 10 else logging.DEBUG
         self._told += 1
         place = f"{record.topic}[{record.partition}]@{record.offset}"
+        ids = [one for failure in self._failures for one in failure.ids]
         log.log(level, "%s goes to the dead letters: %s: %s", place, first.who, one_line(reason))
         return dead_letter.headers(
             record.headers,
@@ -314,7 +318,7 @@ class Partition:
             reason=reason,
             time=int(time.time() * 1e6),
             traceback="".join(traceback.format_exception(first.error)),
-            ids=[one for failure in self._failures for one in failure.ids],
+            ids=ids if all(ids) else [],  # of one without an id nothing tells that it was lost
         )
 
     def _counts(self) -> tuple[list[tuple[Any, ...]], dict[str, float]]:
@@ -333,6 +337,10 @@ class Partition:
         stats = self.pipeline.stats
         for name in stats.get_stats():
             stats.set(name, counted[1].get(name, 0))
+
+
+def _id(message: Message) -> str:
+    return str(message.get("id") or "")
 
 
 _COUNTS = [f for f in fields(StageStats) if f.name != "name"]

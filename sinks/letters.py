@@ -13,7 +13,6 @@ from confluent_kafka.admin import AdminClient
 from datastalker import dead_letter, segments
 from datastalker.broker import connect
 from datastalker.config import Config
-from datastalker.delivery import NUMBER, ORIGIN
 from datastalker.errors import BrokerError
 from datastalker.topics import client_settings
 
@@ -91,7 +90,6 @@ class Letters:
     def retry(self, ends: dict[int, tuple[int, int]], place: str | None = None) -> int:
         """Send letters again to where they came from; gives how many.
 
-        Without the mark of their first way, or they would be taken for what was seen already.
         Whoever reads the topic gets them, also those who had no trouble with them.
         """
         errors: list[Any] = []
@@ -100,18 +98,13 @@ class Letters:
         for letter in self.read(ends):
             if place not in (None, letter.place) or "topic" not in letter.said:
                 continue
-            headers = [
-                (name, value)
-                for name, value in letter.record.headers() or ()
-                if not name.startswith(dead_letter.PREFIX) and name not in (ORIGIN, NUMBER)
-            ]
             producer.produce(
                 letter.said["topic"],
                 letter.record.value(),
                 letter.record.key(),
                 int(letter.said["partition"]),
                 on_delivery=lambda error, _: errors.append(error) if error else None,
-                headers=headers,
+                headers=dead_letter.headers_to_retry(letter.record.headers()),
             )
             producer.poll(0)
             count += 1

@@ -228,6 +228,69 @@ def test_what_fails_again_is_set_aside_and_the_rest_goes_on(flaky: Home) -> None
     assert flaky.partition.stage_stats[0].errors == 1
 
 
+def again(home: Home, record: Record, done: Done) -> Record:
+    """As `stalk dlq retry` sends a dead letter."""
+    home.sent += 1
+    headers = dead_letter.headers_to_retry(done.dead)
+    return Record("in", 0, home.sent - 1, None, record.value, headers)
+
+
+def test_what_was_set_aside_is_handled_when_it_is_sent_again_and_nothing_else_is(
+    flaky: Home,
+) -> None:
+    component: Any = flaky.partition.pipeline.entries[0].component
+    component.failures = 3
+    record = flaky.batch(*[frame(n, ta=TA, seq=n, id=f"s-{n}") for n in range(4)])
+    first = flaky.process(record)
+    second = flaky.process(again(flaky, record, first))
+    third = flaky.process(again(flaky, record, second))
+
+    ids = [[message["id"] for message in frames_of(done)] for done in (first, second, third)]
+    assert ids == [["s-0", "s-1", "s-3"], [], ["s-2"]]
+    assert third.dead is None
+    assert flaky.process(Record("in", 0, 9, None, record.value)).repeated
+
+
+EVENTFUL = """
+from datastalker.message import Message
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('eventful')
+class Eventful(Stage):
+    note: object = object()
+
+    def handle(self, message):
+        return [message, Message(type='presence', id='e-' + message['id'], note=self.note)]
+"""
+
+
+def test_where_a_stages_own_message_was_lost_all_is_handled_again(tmp_path: Path) -> None:
+    (tmp_path / "eventful.py").write_text(EVENTFUL)
+    home = Home(["eventful"], plugins=[str(tmp_path / "eventful.py")])
+    record = home.batch(frame(0, ta=TA, id="a"), frame(1, ta=TA, id="b"))
+    done = home.process(record)
+    component: Any = home.partition.pipeline.entries[0].component
+    component.note = "text"
+
+    assert events_of(done) == []
+    assert [e["id"] for e in events_of(home.process(again(home, record, done)))] == ["e-a", "e-b"]
+
+
+def test_a_dead_letter_names_all_that_was_lost_or_none(tmp_path: Path) -> None:
+    (tmp_path / "flaky.py").write_text(FLAKY)
+    home = Home(["flaky"], plugins=[str(tmp_path / "flaky.py")])
+    component: Any = home.partition.pipeline.entries[0].component
+    component.failures = 1 << 30
+    many = home.batch(*[frame(n, ta=TA, seq=2, id=f"session-{n}") for n in range(1500)])
+    without = frame(0, ta=TA, seq=2)
+    without.pop("id", None)
+    nameless = home.batch(without, frame(1, ta=TA, seq=2, id="b"))
+
+    dead = home.process(many).dead
+    assert dead_letter.read(dead)["ids"].split() == [f"session-{n}" for n in range(1500)]
+    assert "ids" not in dead_letter.read(home.process(nameless).dead)
+
+
 def together(home: Home, records: list[Record]) -> list[Done]:
     """As the bridge does: those that go together, each by itself where they don't."""
     found: list[Done] = []

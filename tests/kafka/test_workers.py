@@ -483,6 +483,26 @@ def test_a_stage_of_ones_own_runs_and_what_it_fails_on_is_set_aside(rig: Rig) ->
     assert dead_letter.read(dead[1].headers())["who"] == "decode"
 
 
+def test_what_was_set_aside_is_sent_again_when_its_stage_is_mended(rig: Rig) -> None:
+    (rig.path / "mine.py").write_text(CUSTOM)
+    rig.write([{"custom_stage": {"parameter": 7}}], plugins=["mine.py"]).apply()
+    frames = [frame(n, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(20)]
+    batches = rig.batches(frames, size=5)
+    rig.publish(batches)
+    worker = rig.worker()
+    wait_for(lambda: rig.offsets() == len(batches), f"all handled\n{worker.log}")
+    worker.end()
+    (rig.path / "mine.py").write_text(CUSTOM.replace("== 13", "== 99"))
+    worker = rig.worker()
+
+    with pytest.raises(SystemExit) as done:
+        main(["dlq", "retry", "--all", "-c", str(rig.config)])
+
+    assert not done.value.code
+    wait_for(lambda: rig.offsets() == len(batches) + 1, f"handled again\n{worker.log}")
+    assert Counter(row["id"] for row in rig.rows()) == Counter(f"s-{n}" for n in range(20))
+
+
 LARGE = """
 import random
 from datastalker.message import Message
