@@ -115,7 +115,7 @@ class Bridge:
         while not self._open.is_set():
             await self._open.wait()
         self._idle.clear()
-        self.status.busy += 1
+        self.status.take(self.segment.name)
         message = messages[0]
         places: dict[tuple[str, int], list[Record]] = {}
         try:
@@ -137,7 +137,7 @@ class Bridge:
         except Exception as error:
             self._failed(message, error)
         finally:
-            self.status.busy -= 1
+            self.status.leave(self.segment.name)
             self._idle.set()
 
     async def _is_next(self, message: Any) -> bool:
@@ -164,13 +164,16 @@ class Bridge:
         """Process messages of one topic and partition."""
         topic, number = records[0].topic, records[0].partition
         partition, lane = self.partitions[number], self._lanes[number]
-        while records and self._open.is_set() and not self._leaving:
+        while records and self._goes_on():
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
             await lane.room(topic)
             parts = partition.several(records) if len(records) > 1 else []
             if not parts:
-                parts = [(records[0], await self._alone(partition, records[0]))]
+                done = await self._alone(partition, records[0])
+                if done is None:
+                    return
+                parts = [(records[0], done)]
             # At once: a partition that goes back goes back to its last block, stored or not.
             for key, value in parts[-1][1].block or ():
                 key = block_key(number, key)
@@ -178,22 +181,28 @@ class Bridge:
                     self.table.data.pop(key, None)
                 else:
                     self.table.data[key] = value
-            self.status.busy += 1
+            self.status.take(self.segment.name)
             lane.take(parts)
             records = records[len(parts) :]
 
-    async def _alone(self, partition: Partition, record: Record) -> Done:
-        while True:
+    def _goes_on(self) -> bool:
+        """Whether more is to be begun: the partitions are ours, and nobody asked the worker to end."""
+        return self._open.is_set() and not self._leaving and not self.app.should_stop
+
+    async def _alone(self, partition: Partition, record: Record) -> Done | None:
+        """Process one message; None: it waited for the registry, and is left to who comes next."""
+        while self._goes_on():
             try:
                 return partition.process(record)
             except RegistryError as error:
                 log.warning("waiting for the schema registry: %s", error)
                 await asyncio.sleep(_AGAIN_SECONDS)
+        return None
 
     def _finished(self, parts: Sequence[Part]) -> None:
         """All that messages came to is acked."""
-        self.status.busy -= 1
         record, name = parts[-1][0], self.segment.name
+        self.status.leave(name)
         place = record.topic, record.partition
         self._done[place] = max(record.offset, self._done.get(place, -1))
         for _, done in parts:
@@ -275,7 +284,9 @@ class Bridge:
                 self._make(number)
             log.info("%s: partitions %s", self.segment.name, ", ".join(map(str, numbers)) or "none")
             self._open.set()
-        except DataStalkerError as error:
+        except Exception as error:
+            if not isinstance(error, DataStalkerError):  # what a stage makes of its state, say
+                log.error("%s could not take its partitions", self.segment.name, exc_info=error)
             die(f"{self.segment.name}: {error}")
 
     def assigned(self) -> list[Any]:
@@ -314,14 +325,15 @@ class Bridge:
     async def measure(self) -> None:
         """Note how many messages wait."""
         consumer, mine = self.app.consumer, self.assigned()
-        if not mine:
-            return
-        ends = await consumer.highwaters(*mine)
-        begins = await consumer.earliest_offsets(*mine)
+        ends = await consumer.highwaters(*mine) if mine else {}
+        begins = await consumer.earliest_offsets(*mine) if mine else {}
+        waiting = {}
         for tp in mine:
             done = self._done.get((tp.topic, tp.partition), -1) + 1
-            waiting = max(0, (ends.get(tp) or 0) - max(done, begins.get(tp) or 0))
-            self.status.lag[self.segment.name, tp.topic, tp.partition] = waiting
+            waiting[tp.topic, tp.partition] = max(
+                0, (ends.get(tp) or 0) - max(done, begins.get(tp) or 0)
+            )
+        self.status.measured(self.segment.name, waiting)
 
 
 def _pairs(headers: Any) -> list[tuple[str, bytes]]:

@@ -24,10 +24,10 @@ from datastalker.segments import Segment
 from datastalker.text import printable
 from datastalker.topics import TopicPlan
 from datastalker.wire import framing_of
-from processors import health
+from processors import health, logs
 from processors.bridge import Bridge
 from processors.sending import BATCH_BYTES, REQUEST_BYTES
-from processors.status import RECOVERING, RUNNING, Status
+from processors.status import LEAVING, RECOVERING, RUNNING, Status
 
 log = logging.getLogger("datastalker.worker")
 
@@ -119,32 +119,47 @@ class WorkerApp(faust.App):
         spare_the_collector()
         session = self.config.workers["session_timeout_seconds"]
         health.watch(self.status, health.die, session)
-        self.add_future(self._keep_time())  # a task of the app would start when state is read
+        # Tasks of the app would start when state is read.
+        self.add_future(self._keep_time())
+        self.add_future(self._keep_account())
         await super().on_first_start()
 
+    async def stop(self) -> None:
+        """Finish what is in hand; not for ever, where the broker or the registry is away."""
+        self.status.enter(LEAVING)
+        await super().stop()
+
     async def _keep_time(self) -> None:
-        """Say that the event loop lives, how far recovery is, and how much waits."""
+        """Say that the event loop lives, and how far recovery is."""
         status, tables = self.status, self.tables
-        measured = shown = monotonic()
+        shown = monotonic()
         while not self.should_stop:
             status.beat = now = monotonic()
             # What it wrote itself since then makes Faust's count negative
             remaining = tables.recovery.active_remaining_total()  # type: ignore[attr-defined]
             status.recovery_remaining = max(0, remaining)
-            ready = tables.actives_ready and not self.rebalancing
-            status.enter(RUNNING if ready else RECOVERING)
-            if not ready and now - shown > _SHOW_SECONDS:
+            status.enter(RUNNING if self._reads() else RECOVERING)
+            if status.phase == RECOVERING and now - shown > _SHOW_SECONDS:
                 shown = now
                 log.info("recovering: %d records of state remain", status.recovery_remaining)
-            if ready and now - measured > _MEASURE_SECONDS:
-                measured = now
-                for bridge in self.bridges:
-                    try:
-                        await asyncio.wait_for(bridge.measure(), 10)
-                        await asyncio.wait_for(bridge.commit(), 10)
-                    except Exception as error:  # again soon; until then what was known counts
-                        log.debug("lag can't be measured, or offsets committed: %r", error)
             await asyncio.sleep(0.5)
+
+    async def _keep_account(self) -> None:
+        """Ask the broker how much waits, and tell it what is done. It may not answer for long."""
+        while not self.should_stop:
+            await asyncio.sleep(_MEASURE_SECONDS)
+            if not self._reads():
+                continue
+            for bridge in self.bridges:
+                try:
+                    await asyncio.wait_for(bridge.measure(), 10)
+                    await asyncio.wait_for(bridge.commit(), 10)
+                except Exception as error:  # again soon; until then what was known counts
+                    log.debug("lag can't be measured, or offsets committed: %r", error)
+
+    def _reads(self) -> bool:
+        """It has its partitions and their state."""
+        return bool(self.tables.actives_ready) and not self.rebalancing
 
 
 def app_from_environment(environment: Mapping[str, str] = os.environ) -> faust.App:
@@ -191,9 +206,10 @@ def make_app(config: Config, names: list[str] | None = None) -> faust.App:
         web_enabled=False,
         Worker=LoggedWorker,
         worker_redirect_stdouts=False,
-        logging_config=_logging(config),
+        logging_config=logs.configuration(config),
     )
-    app.config, app.status = config, Status(workers["stall_seconds"], workers["recovery_seconds"])
+    app.config = config
+    app.status = Status(workers["stall_seconds"], workers["recovery_seconds"], session)
     app.plans = [plan for segment in chosen for plan in segments.segment_topics(config, segment)]
     framing = framing_of(config.settings.get("schema_registry"))
     app.bridges = [Bridge(app, config, segment, framing, app.status) for segment in chosen]
@@ -247,25 +263,6 @@ def _credentials(kafka: dict[str, Any]) -> Any:
         mechanism=kafka["sasl_mechanism"],
         ssl_context=context,
     )
-
-
-def _logging(config: Config) -> dict[str, Any]:
-    """The configuration's logging, for Faust to set up: its own log goes where ours goes."""
-    settings = config.settings
-    level = settings["log_level"].upper()
-    target = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
-    if settings["log_file"]:
-        target = {"class": "logging.FileHandler", "filename": settings["log_file"]}
-    quiet = {"level": "WARNING"} if level == "INFO" else {}
-    ours: dict[str, Any] = {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-        "handlers": {"default": {**target, "formatter": "line"}},
-        "root": {"level": level, "handlers": ["default"]},
-        "loggers": {"faust": quiet, "aiokafka": quiet, "mode": quiet},
-    }
-    return {**ours, **(settings["logging"] or {})}
 
 
 def _refuse(error: DataStalkerError, *, at_once: bool = False) -> NoReturn:

@@ -675,6 +675,29 @@ def test_a_worker_that_makes_no_progress_turns_unready_and_exits(rig: Rig) -> No
     assert "the worker ends: " in worker.log
 
 
+UNRESTORABLE = """
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('unrestorable')
+class Unrestorable(Stage):
+    def handle(self, message):
+        return message
+
+    def restored(self):
+        raise LookupError('where is my state?')
+"""
+
+
+def test_a_stage_that_cannot_take_its_state_ends_the_worker(rig: Rig) -> None:
+    (rig.path / "stage.py").write_text(UNRESTORABLE)
+    rig.write(["unrestorable"], plugins=["stage.py"]).apply()
+    worker = rig.worker()
+
+    assert worker.process.wait(60) == 1
+    assert f"the worker ends: {rig.name}-1: where is my state?" in worker.log
+    assert "stage.py" in worker.log
+
+
 def test_a_worker_under_lag_that_finishes_nothing_turns_unready_and_exits(
     rig: Rig, own_stack: Callable[[], Stack]
 ) -> None:
@@ -692,6 +715,50 @@ def test_a_worker_under_lag_that_finishes_nothing_turns_unready_and_exits(
     assert wait_for(lambda: worker.process.poll(), "exit") == 1
     assert "waiting for the schema registry" in worker.log
     assert rig.read(rig.dead) == []
+
+
+def test_a_worker_that_waits_for_the_registry_ends_when_it_is_asked_to(
+    rig: Rig, own_stack: Callable[[], Stack]
+) -> None:
+    registry = own_stack().registry.start()
+    rig.write(["dedupe"], schema_registry={"url": registry.url}).apply()
+    worker = rig.worker().wait_ready()
+    registry.kill()
+    rig.publish([(0, b"\0\0\0\xff\xff what a schema that only the registry knows makes of it")])
+    wait_for(lambda: "waiting for the schema registry" in worker.log, f"waits\n{worker.log}")
+
+    assert worker.end(signal.SIGTERM) == 0
+    assert "the worker ends: " not in worker.log
+
+
+def test_a_broker_that_goes_away_makes_workers_unready_until_it_is_back(
+    own_kafka: Callable[[], Kafka], tmp_path: Path
+) -> None:
+    broker = own_kafka()
+    rig = Rig(broker, tmp_path)
+    (rig.path / "slow.py").write_text(SLOW)
+    rig.write(["slow"], plugins=["slow.py"], workers={"stall_seconds": 5}).apply()
+    frames = [frame(n / 9, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(900)]
+    batches = rig.batches(frames, size=8)
+    worker = rig.worker().wait_ready()
+    try:
+        broker.kill()
+        wait_for(lambda: worker.get("/readyz")[0] == 503, f"unready\n{worker.log}")
+        assert worker.get("/readyz")[1].startswith("the broker has not answered for ")
+        assert worker.get("/livez")[0] == 200
+        assert len(worker.log.splitlines()) < 100
+        broker.restart()
+        rig.publish(batches)
+        wait_for(lambda: rig.offsets() == len(batches), f"all handled\n{worker.log}")
+        assert [row["id"] for row in rig.rows()] == [f"s-{n}" for n in range(900)]
+        worker.wait_ready()
+
+        rig.publish(batches[:-1])
+        broker.kill()
+        worker.process.send_signal(signal.SIGTERM)
+        worker.process.wait(25)
+    finally:
+        worker.end(signal.SIGKILL)
 
 
 def test_a_worker_that_does_not_get_its_partitions_in_time_exits(
