@@ -100,7 +100,7 @@ class Seen:
         """Batches that were skipped: lost on the way, or still to come."""
         gaps = (
             later[0] - earlier[1] - 1
-            for pairs in self._sessions.values()
+            for pairs in list(self._sessions.values())  # a page asks in a thread of its own
             for earlier, later in pairwise(pairs)
         )
         return self._closed + sum(gaps)

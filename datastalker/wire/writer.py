@@ -93,7 +93,7 @@ class FrameWriter:
         """How `heard_by`, which isn't there, and `extra` with these keys are written; None: one of
         them isn't in `extra`."""
         if len(self._tails) >= LIMIT_SHAPES:
-            self._tails.clear()
+            self._forget()  # what a tail remembers is held by the memory, too
         tail: Step | None = None
         if not self.inherited and frames.KNOWN.isdisjoint(keys):
             tail = ExtraWriter(self._memory, keys, before=b"\0") if keys else lambda _: b"\0\0"

@@ -1,6 +1,8 @@
 """Repeats are dropped, gaps are reported, whatever the order."""
 
 import json
+import sys
+import threading
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,3 +82,24 @@ def test_an_origin_travels_in_a_header():
     assert Origin.from_headers([("other", b""), origin.to_header()]) == origin
     assert Origin.from_headers(origin._replace(n=7).to_headers()) == origin._replace(n=7)
     assert Origin.from_headers(None) is None
+
+
+def test_gaps_are_counted_for_a_page_while_batches_come():
+    seen, over = Seen(), threading.Event()
+
+    def come():
+        number = 0
+        while not over.is_set():
+            seen.batch(f"s{number % 300}", number)
+            number += 1
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    coming = threading.Thread(target=come)
+    coming.start()
+    try:
+        assert all(seen.missing >= 0 for _ in range(2000))
+    finally:
+        over.set()
+        coming.join()
+        sys.setswitchinterval(interval)

@@ -10,9 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import schemas
+from datastalker import testing
 from datastalker.errors import WireError
 from datastalker.message import FRAME_FIELDS, KIND_NAMES, Message
-from datastalker.wire import BatchEncoder, decode_batch, frames, reader, runs, writer
+from datastalker.wire import (
+    BatchDecoder,
+    BatchEncoder,
+    decode_batch,
+    frames,
+    reader,
+    runs,
+    writer,
+)
 from datastalker.wire.frames import KNOWN, Origin, to_record
 from infra import release_schemas
 
@@ -333,3 +342,18 @@ def test_a_tuple_comes_back_as_a_list() -> None:
         BatchEncoder(**SENDER).encode([Message(type="frame", akms=("PSK",), a=("b",))], **HEAD)
     )
     assert (back["akms"], back["a"]) == (["PSK"], ["b"])
+
+
+def test_what_is_remembered_of_keys_that_stages_make_up_is_bounded() -> None:
+    whole = testing.frame(
+        **{**frames.ABSENT, "id": "a", "sensor": "porch", "timestamp": testing.START}
+    )
+    raw = BatchEncoder("porch", "session").encode([whole], sequence=0, sent_at=1, now=1)
+    decoder, encoder = BatchDecoder(to_pass_on=True), BatchEncoder("", "")
+    for n in range(5 * writer.LIMIT_SHAPES):
+        (message,) = decoder.decode(raw).messages
+        assert hasattr(message, "wire")
+        message[f"key-{n}"] = n
+        encoder.frame(message)
+
+    assert len(encoder._writer._memory._memos) < 2 * writer.LIMIT_SHAPES
