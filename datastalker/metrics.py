@@ -174,6 +174,9 @@ def count_stages(segment: str, pipeline: Pipeline, counts: Counts) -> None:
     for stats in pipeline.all_stats():
         for attribute, name in _COUNTED.items():
             counts[name, segment, stats.name] += getattr(stats, attribute)
+    for entry in pipeline.entries:
+        evicted = "datastalker_stage_state_evicted_total", segment, entry.stats.name
+        counts[evicted] += entry.component.state.evicted
 
 
 def stage_samples(
@@ -188,9 +191,8 @@ def stage_samples(
     for pipeline in pipelines:
         count_stages(segment, pipeline, counts)
         for entry in pipeline.entries:
-            state = entry.component.state
-            gauges["datastalker_stage_state_entries", entry.stats.name] += len(state)
-            gauges["datastalker_stage_state_evicted_total", entry.stats.name] += state.evicted
+            entries = len(entry.component.state)
+            gauges["datastalker_stage_state_entries", entry.stats.name] += entries
         own.update(pipeline.stats.get_stats())
         latest = max(latest, pipeline.now)
         source = pipeline.source.name if pipeline.source is not None else ""

@@ -232,7 +232,10 @@ class Bridge:
             found = [item for item in self.table.data.items() if item[0].startswith(begin)]
             return [(key.removeprefix(begin), bytes(value)) for key, value in found]
 
-        partition = Partition(self.config, self.segment, number, self.framing, blocks, generation)
+        ids = {name: self.app.topic_ids[name] for name in self.sources}
+        partition = Partition(
+            self.config, self.segment, number, self.framing, blocks, generation, ids
+        )
         self.partitions[number] = partition
         self._lanes[number] = Lane(
             self._sender.send,
@@ -304,6 +307,7 @@ class Bridge:
         for tp in mine:
             done = self.partitions[tp.partition].offsets
             if done.get(tp.topic, -1) >= (ends.get(tp) or 0):
+                # Deleted and made anew while we ran, or restored: by the next start its id is known.
                 log.error("%s[%d] ends before what was done: made anew?", tp.topic, tp.partition)
                 del done[tp.topic], self._done[tp.topic, tp.partition]
             begin[tp] = max(done.get(tp.topic, -1) + 1, begins.get(tp) or 0)

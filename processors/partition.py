@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -73,6 +73,9 @@ class Done:
 
 Part = tuple[Record, Done]
 
+_Counted = tuple[list[tuple[Any, ...]], list[int], dict[str, float]]
+"""What was counted of each stage, what its state evicted, and what stages count themselves."""
+
 
 @dataclass(slots=True)
 class _Input:
@@ -105,15 +108,17 @@ class Partition:
         framing: Framing,
         blocks: Callable[[], Iterable[tuple[bytes, bytes]]],
         generation: int = 0,
+        topic_ids: Mapping[str, str] | None = None,
     ) -> None:
-        """`blocks` gives those that are stored, with their keys; `generation` is the group's.
+        """`blocks` gives those that are stored, with their keys; `generation` is the group's;
+        `topic_ids` tell topics of one name apart.
 
         Raises ConfigError, RegistryError, and DataStalkerError where a block is damaged.
         """
         self.segment, self.number = segment, number
         self.pipeline = build_segment(config, segment)
         self.pipeline.on_failure = self._failed
-        self._blocks = blocks
+        self._blocks, self._topic_ids = blocks, dict(topic_ids or {})
         self._framing, self._decoder = framing, BatchDecoder(framing, to_pass_on=True)
         self._outputs = Outputs(segment, framing)
         self._frame_topics = {p.name for k, p in segment.source.items() if k == FRAME}
@@ -140,6 +145,14 @@ class Partition:
         self._beat = -1  # the time that was handed on by a heartbeat
         self.offsets: dict[str, int] = dict(head.get("offsets", {}))
         """By topic: of the last message that is done with."""
+        self._lives: dict[str, tuple[str, int]] = {}
+        """By topic: its id, and how often it was deleted and made anew before."""
+        for topic, now_id in self._topic_ids.items():
+            before, life = head.get("lives", {}).get(topic, (now_id, 0))
+            if before != now_id:
+                life += 1
+                self.offsets.pop(topic, None)
+            self._lives[topic] = now_id, life
         self.seen = {topic: Seen(data) for topic, data in head.get("seen", {}).items()}
         for entry in self.pipeline.entries:
             if isinstance(entry.component, Stage):
@@ -157,27 +170,26 @@ class Partition:
             self._failures.clear()
             try:
                 given = self._decode(record)
-                if not given.fresh:
-                    return self._pass(record)
+            except Exception as error:
+                if isinstance(error, RegistryError) and error.retriable:
+                    raise
+                self._fail("decode", error)
+                break  # nothing has changed, and to read all state again takes seconds
+            if not given.fresh:
+                return self._pass(record)
+            try:
                 outputs = self._run(given)
                 places = {failure.place for failure in self._failures}
                 if attempt == 2 or places <= self._hopeless:
                     self._hopeless |= places
                     dead = self._dead(record) if self._failures else None
                     return Done(outputs, dead, self._block(record))
-            except RegistryError as error:
-                if error.retriable:
+            except Exception as error:
+                if isinstance(error, RegistryError) and error.retriable:
                     self._undo(counted)
                     raise
-                self._fail("decode", error)
-            except WireError as error:
-                self._fail("decode", error)
-                break
-            except Exception as error:
                 self._fail(self.segment.name, error)
-            if attempt == 1:
-                self._undo(counted)
-        self._undo(counted)
+            self._undo(counted)
         return Done([], self._dead(record), self._block(record))
 
     def several(self, records: Sequence[Record]) -> list[Part]:
@@ -260,17 +272,20 @@ class Partition:
         assert record.value is not None
         made = Origin.from_headers(record.headers)
         here = Origin(record.topic, record.partition, record.offset)
+        # Its offsets begin again: what is made from it now is no repeat of what was made before.
+        life = self._lives.get(record.topic, ("", 0))[1]
+        origin = here._replace(topic=f"{record.topic}~{life}") if life else here
         seen = self.seen.setdefault(record.topic, Seen())
         copy = is_copy(record.headers, here)
         if record.topic in self._frame_topics:
             batch = self._decoder.decode(record.value)
-            head = Head(here, batch.sent_at, batch.clock_offset_ms, not batch.messages)
+            head = Head(origin, batch.sent_at, batch.clock_offset_ms, not batch.messages)
             given = _Input(head, batch.messages, batch.now)
             if made is None and batch.session and not copy:
                 given.fresh = seen.batch(batch.session, batch.sequence)
         else:
             message = decode_event(record.value, self._framing)
-            given = _Input(Head(here, 0, None, False), [message], 0)
+            given = _Input(Head(origin, 0, None, False), [message], 0)
         if copy:
             given.fresh = False
         elif made is not None:
@@ -284,7 +299,7 @@ class Partition:
     def _block(self, record: Record) -> list[Entry]:
         offsets = {**self.offsets, record.topic: record.offset}
         seen = {topic: seen.to_data() for topic, seen in self.seen.items()}
-        head = {"offsets": offsets, "seen": seen, "now": self.pipeline.now}
+        head = {"offsets": offsets, "seen": seen, "now": self.pipeline.now, "lives": self._lives}
         block = self._ring.block(self.states, head)
         self.offsets = offsets
         return block
@@ -321,22 +336,24 @@ class Partition:
             ids=ids if all(ids) else [],  # of one without an id nothing tells that it was lost
         )
 
-    def _counts(self) -> tuple[list[tuple[Any, ...]], dict[str, float]]:
-        counts = [
-            tuple(getattr(entry.stats, f.name) for f in _COUNTS) for entry in self.pipeline.entries
-        ]
-        return counts, self.pipeline.stats.get_stats()
+    def _counts(self) -> _Counted:
+        entries = self.pipeline.entries
+        counts = [tuple(getattr(entry.stats, f.name) for f in _COUNTS) for entry in entries]
+        evicted = [entry.component.state.evicted for entry in entries]
+        return counts, evicted, self.pipeline.stats.get_stats()
 
-    def _undo(self, counted: tuple[list[tuple[Any, ...]], dict[str, float]]) -> None:
+    def _undo(self, counted: _Counted) -> None:
         """As if the message had never come; `counted`: what was counted before it."""
         self._restore()
         self.pipeline.stop_reason = None
-        for entry, values in zip(self.pipeline.entries, counted[0], strict=True):
+        counts, evicted, named = counted
+        for entry, values, count in zip(self.pipeline.entries, counts, evicted, strict=True):
             for f, value in zip(_COUNTS, values, strict=True):
                 setattr(entry.stats, f.name, value)
+            entry.component.state.evicted = count
         stats = self.pipeline.stats
         for name in stats.get_stats():
-            stats.set(name, counted[1].get(name, 0))
+            stats.set(name, named.get(name, 0))
 
 
 def _id(message: Message) -> str:

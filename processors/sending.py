@@ -43,10 +43,12 @@ class Sender:
         refused = {id(output) for outputs, ack in sent if ack is None for output in outputs}
         for record, done in parts:
             too_large = [o for o in done.outputs if id(o) in refused] if refused else []
-            if too_large:
-                done.dead = done.dead or _left_out(record, too_large[0])
-            if done.dead is not None:
-                await self._bury(record, done.dead)
+            letters = [done.dead] if done.dead is not None else []
+            if too_large:  # one of its own: the other names what alone was lost
+                letters.append(_left_out(record, too_large[0]))
+                done.dead = letters[0]
+            for letter in letters:
+                await self._bury(record, letter)
 
     async def store(self, partition: int, block: list[Entry]) -> None:
         """Write a block to the changelog, and wait until it is acked."""

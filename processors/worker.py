@@ -76,6 +76,8 @@ class WorkerApp(faust.App):
     status: Status
     plans: list[TopicPlan]
     bridges: list[Bridge]
+    topic_ids: Mapping[str, str]
+    """Of the topics at the start."""
 
     def _create_directories(self) -> None:
         """Nothing is kept on disk."""
@@ -104,6 +106,8 @@ class WorkerApp(faust.App):
         try:
             with broker.connect(self.config) as found:
                 found.require(self.plans)
+                described = found.describe(plan.name for plan in self.plans)
+                self.topic_ids = {name: topic.id for name, topic in described.items()}
             pages.of_worker(self.config).serve(
                 Page(
                     "worker",

@@ -15,6 +15,7 @@ from datastalker.message import Message
 from datastalker.testing import SECOND, START, frame
 from datastalker.wire import BatchEncoder, SingleObject, decode_batch, decode_event, encode_event
 from processors.partition import Done, Partition, Record
+from processors.status import Status
 
 TA = "02:00:00:00:00:01"
 
@@ -39,10 +40,11 @@ class Home:
         self.sent = 0
         self.start()
 
-    def start(self) -> None:
+    def start(self, **topic_ids: str) -> None:
         """As after a crash: only what was stored is known."""
+        blocks = self.table.items
         self.partition = Partition(
-            self.config, self.segment, 0, SingleObject(), lambda: self.table.items()
+            self.config, self.segment, 0, SingleObject(), blocks, topic_ids=topic_ids
         )
 
     def batch(self, *frames: Message, now: int = 0, offset_ms: float | None = None) -> Record:
@@ -377,6 +379,78 @@ def test_state_that_cannot_be_kept_fails_the_batch_and_changes_nothing(tmp_path:
     assert home.process(record) == Done(repeated=True)
     # Nothing was noted as seen, so that it can be sent again from the dead letters.
     assert home.process(Record("in", 0, 9, None, record.value)).dead is not None
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning_and_is_no_repeat() -> None:
+    home = Home([{"presence": {"min_sightings": 1}}], partitions=1)
+    home.start(**{"in": "one"})
+    first = home.process(home.batch(frame(0, ta=TA, id="a")))
+    home.start(**{"in": "one"})
+    assert home.partition.offsets == {"in": 0}
+
+    for _ in range(2):  # and dies before anything of it is stored
+        home.start(**{"in": "two"})
+        assert home.partition.offsets == {}
+    later = home.process(Record("in", 0, 0, None, home.batch(frame(1, ta=TA, id="b")).value))
+
+    origins = [Origin.from_headers(o.headers) for o in (*first.outputs, *later.outputs)]
+    assert origins == [Origin("in", 0, 0), Origin("in", 0, 0), Origin("in~1", 0, 0)]
+    home.start(**{"in": "two"})
+    assert home.partition.offsets == {"in": 0}
+
+
+REMEMBERING = """
+from datastalker.pipeline import Pipeline, Stage
+
+@Pipeline.register_stage('remembering')
+class Remembering(Stage):
+    restorations: int = 0
+    failures: int = 1
+
+    def restored(self):
+        self.restorations += 1
+
+    def handle(self, message):
+        self.state[message['seq']] = 1
+        if self.failures and message['seq'] == 5:
+            self.failures -= 1
+            raise RuntimeError('not now')
+        return message
+"""
+
+
+@pytest.fixture
+def remembering(tmp_path: Path) -> Home:
+    (tmp_path / "remembering.py").write_text(REMEMBERING)
+    plugins = [str(tmp_path / "remembering.py")]
+    return Home(["remembering"], plugins=plugins, state_max_entries=2)
+
+
+def test_poison_costs_no_state_being_read_again(remembering: Home) -> None:
+    component: Any = remembering.partition.pipeline.entries[0].component
+    before = component.restorations
+    wrong = [("origin", b"no origin")]
+    dead = [
+        remembering.process(Record("in", 0, 0, None, b"poison")).dead,
+        remembering.process(Record("in", 0, 1, None, remembering.batch().value, wrong)).dead,
+    ]
+
+    assert [dead_letter.read(one)["who"] for one in dead] == ["decode", "decode"]
+    assert component.restorations == before
+
+
+def test_what_was_evicted_is_counted_once_and_stays_counted(remembering: Home) -> None:
+    status = Status(60, 60, 60)
+    status.partitions["t-1", 0] = remembering.partition
+    remembering.process(remembering.batch(*[frame(n, ta=TA, seq=n) for n in range(6)]))
+
+    def evicted() -> list[float]:
+        wanted = "datastalker_stage_state_evicted_total"
+        return [value for name, _, value in status.samples() if name == wanted]
+
+    assert evicted() == [4]
+    status.give_up("t-1")
+    assert evicted() == [4]
 
 
 LONG = """

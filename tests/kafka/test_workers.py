@@ -512,6 +512,8 @@ from datastalker.pipeline import Pipeline, Stage
 class Large(Stage):
     def handle(self, message):
         chance = random.Random(message['seq'])
+        if message['seq'] == 1:
+            raise ValueError('one')
         if message['seq'] == 3:
             message['note'] = chance.randbytes(3_000_000)
         elif message['seq'] == 8:
@@ -533,13 +535,28 @@ def test_what_the_broker_finds_too_large_is_set_aside_and_stops_nothing(rig: Rig
     worker = rig.worker()
     wait_for(lambda: rig.offsets() == len(batches), f"all handled\n{worker.log}")
 
-    assert [row["id"] for row in rig.rows()] == [f"s-{n}" for n in range(12) if n != 3]
+    assert [row["id"] for row in rig.rows()] == [f"s-{n}" for n in range(12) if n not in (1, 3)]
     dead = rig.read(rig.dead)
-    assert [message.value() for message in dead] == [batches[0][1], batches[2][1]]
+    assert [message.value() for message in dead] == [batches[0][1], batches[0][1], batches[2][1]]
     said = [dead_letter.read(message.headers()) for message in dead]
-    assert [one["who"] for one in said] == ["topic", "topic"]
-    assert f"to {rig.out} is larger than the broker takes" in said[0]["reason"]
-    assert f"to {rig.events} is larger than the broker takes" in said[1]["reason"]
+    assert [one["who"] for one in said] == ["large", "topic", "topic"]
+    assert [one.get("ids") for one in said] == ["s-1", None, None]
+    assert f"to {rig.out} is larger than the broker takes" in said[1]["reason"]
+    assert f"to {rig.events} is larger than the broker takes" in said[2]["reason"]
+
+
+def test_poison_as_large_as_the_broker_takes_keeps_its_bytes(rig: Rig) -> None:
+    rig.write(["oui"]).apply()
+    poison = random.Random(1).randbytes(1_048_400)
+    producer = Producer({"bootstrap.servers": rig.servers, "message.max.bytes": 2 << 20})
+    producer.produce(rig.frames, poison, partition=0)
+    assert producer.flush(30) == 0
+
+    worker = rig.worker()
+    wait_for(lambda: rig.offsets() == 1, f"handled\n{worker.log}")
+
+    (letter,) = rig.read(rig.dead)
+    assert letter.value() == poison
 
 
 BULKY = """
@@ -650,6 +667,24 @@ def test_messages_are_shown_in_each_partition_of_a_worker(rig: Rig) -> None:
         shown = (message["id"] for message in said if isinstance(message, dict))
 
         assert {next(shown), next(shown)} == {"s-0", "s-1"}
+
+
+def test_a_topic_that_was_deleted_and_made_anew_loses_nothing(rig: Rig) -> None:
+    rig.write(["oui"]).apply()
+    admin = AdminClient({"bootstrap.servers": rig.servers})
+    for session in ("one", "another"):
+        encoder = BatchEncoder("porch", session)
+        message = frame(0, ta="02:00:00:00:00:01", seq=1, id=f"{session}-1")
+        rig.publish([(0, encoder.encode([message], sequence=0, sent_at=1, now=1))])
+        worker = rig.worker()
+        has = f"{session}-1"
+        wait_for(lambda: has in {row["id"] for row in rig.rows()}, f"handled\n{worker.log}")  # noqa: B023
+        worker.end()
+        admin.delete_topics([rig.frames])[rig.frames].result(30)
+        wait_for(lambda: rig.frames not in admin.list_topics(timeout=10).topics, "deleted")
+        rig.apply()
+
+    assert [row["id"] for row in rig.rows()] == ["one-1", "another-1"]
 
 
 STUCK = """
