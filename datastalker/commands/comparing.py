@@ -14,6 +14,7 @@ from datastalker.commands.tables import cut, table, terminal_width
 from datastalker.message import Message
 from datastalker.position import Position
 from datastalker.shown import as_line
+from datastalker.text import one_line
 
 Differing = Callable[[Message, Message], Iterable[str]]
 
@@ -52,7 +53,7 @@ def compare_files(
         return
     click.echo(table(["type", "same", "changed", "only old", "only new"], rows))
     for (kind, key), count in found.keys.most_common():
-        click.echo(f"{kind}: '{key}' differs in {count:,}")
+        click.echo(one_line(f"{kind}: '{key}' differs in {count:,}"))
     width = terminal_width(sys.stdout) or 200
     for before, after in found.examples:
         for line in _example(before, after, differing):
@@ -68,7 +69,7 @@ def _example(before: Message | None, after: Message | None, differing: Differing
         assert message is not None
         return [f"{sign} {as_line(message)}"]
     keys = ["timestamp", *differing(before, after)]
-    lines = [f"~ {before.type} {before.get('id')}"]
+    lines = [one_line(f"~ {before.type} {before.get('id')}")]
     for sign, side in (("-", before), ("+", after)):
         some = Message({key: side[key] for key in keys if key in side}, type=side.type)
         lines.append(f"  {sign} {as_line(some)}")

@@ -479,6 +479,22 @@ def test_a_stage_of_the_old_does_not_reach_into_the_new(place: Place, tmp_path: 
     assert found.keys == {("frame", "labels"): 1}
 
 
+def test_what_compare_shows_commands_no_terminal(place: Place, tmp_path: Path) -> None:
+    place.make()
+    place.put(record(batch("\x1b]0;mine\x07", labels={"site": "home"})))
+    (tmp_path / "spoil.py").write_text(SPOIL)
+    old = place.write("plugins: [spoil.py]\n", "  - spoil\n")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "datastalker", "replay", "--compare", old, place.path],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert "mine" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
+
+
 def test_compare_tells_what_can_not_be_read_and_what_came_twice(place: Place) -> None:
     place.make()
     place.put(record(batch("s")), record(b"none of ours"), record(batch("s")))
