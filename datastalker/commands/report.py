@@ -219,8 +219,9 @@ class Air:
         ]
         header = ["network", "bssid", "vendor", "channel", "security", "dBm", "beacons", "clients"]
         return f"{_count(rows, 'network')}{_cut(rows, limit)}\n" + table(
-            header, body, whole=["bssid"]
-        )
+            header, body, whole=["network", "bssid"],
+            least=["vendor", "clients", "beacons", "security", "channel", "dBm"],
+        )  # fmt: skip
 
     def devices_table(self, limit: int) -> str:
         devices = [device for device in self.devices.values() if device.address not in self.aps]
@@ -241,8 +242,9 @@ class Air:
         header = ["device", "vendor", "frames", "dBm", "first", "last", "probed for"]
         title = f"{_count(devices, 'device')}, {randomized:,} with a randomized address"
         return f"{title}{_cut(devices, limit)}\n" + table(
-            header, body, whole=["device", "first", "last"]
-        )
+            header, body, whole=["device", "first", "last"],
+            least=["vendor", "probed for", "first", "last", "dBm", "frames"],
+        )  # fmt: skip
 
 
 def presence_table(rows: Iterator[Row], limit: int, air: Air) -> str:
@@ -266,8 +268,9 @@ def presence_table(rows: Iterator[Row], limit: int, air: Air) -> str:
     ]
     header = ["time (UTC)", "event", "device", "vendor", "dBm", "stay"]
     return f"who came and went: {_count(events, 'event')}{_cut(events, limit)}\n" + table(
-        header, body, whole=["time (UTC)", "event", "device", "stay"]
-    )
+        header, body, whole=["time (UTC)", "event", "device", "stay"],
+        least=["vendor", "dBm", "stay"],
+    )  # fmt: skip
 
 
 def alerts_table(rows: Iterator[Row], limit: int) -> str:

@@ -14,6 +14,8 @@ from datastalker.text import one_line
 
 _WIDEST = 40
 _NARROWEST = 6
+_READABLE = 10
+"""A column that may be left out is, rather than cut to less."""
 _GAP = "  "
 
 
@@ -55,12 +57,13 @@ def table(
     *,
     stream: IO[str] | None = None,
     whole: Collection[str] = (),
+    least: Iterable[str] = (),
 ) -> str:
     """Rows under a header; numbers right, text left, null empty, long text cut.
 
-    It fits the terminal that `stream` is, standard output by default: text is cut further, the
-    widest column first, and the columns named in `whole` last; where there is no terminal those
-    are not cut at all. Numbers are never cut.
+    It fits the terminal that `stream` is, standard output by default: columns named in `least` are
+    left out, the first of them first, and text is cut further, the widest column first; the columns
+    named in `whole` last, and where there is no terminal not at all. Numbers are never cut.
     """
     values = [list(row) for row in rows]
     limits = [None if name in whole else _WIDEST for name in header]
@@ -71,20 +74,33 @@ def table(
     ]
     widths = [max([columns(h), *(columns(row[i]) for row in body)]) for i, h in enumerate(header)]
     width = terminal_width(stream or sys.stdout)
+    shown = list(range(len(header)))
     if width is not None:
-        texts = [index for index, is_number in enumerate(right) if not is_number]
+        least = list(least)
+        floors = [
+            size if number or name in whole else min(size, _READABLE if least else _NARROWEST)
+            for name, size, number in zip(header, widths, right, strict=True)
+        ]
+        for name in least:
+            if _taken(floors[index] for index in shown) > width:
+                shown.remove(header.index(name))
+        texts = [index for index in shown if not right[index]]
         for last in (False, True):
-            _shrink(widths, [i for i in texts if (header[i] in whole) is last], width)
+            _shrink(widths, shown, [i for i in texts if (header[i] in whole) is last], width)
 
     def line(cells: Sequence[str]) -> str:
-        return _GAP.join(map(_padded, cells, widths, right)).rstrip()
+        return _GAP.join(_padded(cells[i], widths[i], right[i]) for i in shown).rstrip()
 
     return "\n".join([click.style(line(header), bold=True), *map(line, body)])
 
 
-def _shrink(widths: list[int], which: list[int], width: int) -> None:
-    """Make these columns narrower, the widest first, until all columns fit."""
-    while sum(widths) + len(_GAP) * (len(widths) - 1) > width:
+def _taken(widths: Iterable[int]) -> int:
+    return sum(size + len(_GAP) for size in widths) - len(_GAP)
+
+
+def _shrink(widths: list[int], shown: list[int], which: list[int], width: int) -> None:
+    """Make these columns narrower, the widest first, until all that are shown fit."""
+    while _taken(widths[index] for index in shown) > width:
         widest = max(which, key=widths.__getitem__, default=None)
         if widest is None or widths[widest] <= _NARROWEST:
             return

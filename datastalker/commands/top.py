@@ -182,8 +182,10 @@ def _print(live: Live, view: View, query: Query, seconds: float | None, limit: i
     more = f" (the first {limit}; --limit 0 shows all)" if len(shown) < len(rows) else ""
     one = view.name.removesuffix("s") if len(rows) == 1 else view.name
     click.echo(f"{len(rows):,} {one}{more}")
-    whole = [c.title for c in view.columns if c.key in ("bssid", "ta")]
-    click.echo(table([c.title for c in view.columns], cells, whole=whole))
+    whole = [column.title for column in view.columns if column.names]
+    by_rank = sorted(enumerate(view.columns), key=lambda each: (each[1].rank, each[0]))
+    least = [column.title for _, column in reversed(by_rank) if not column.names]
+    click.echo(table([c.title for c in view.columns], cells, whole=whole, least=least))
 
 
 def _deaf(air: Air) -> str:

@@ -13,10 +13,19 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from datastalker.top.views import Query, Row, View, cell_text, fit
+from datastalker.top.views import Column, Query, Row, View, cell_text, fit
 
 _HEADER, _CHOSEN = Style(bold=True, underline=True), Style(reverse=True)
 _EMPTY = Style(dim=True)
+_WIDEST = 40
+"""A name with escapes may be longer, and is cut."""
+
+
+def _needed(column: Column, index: int, rows: Sequence[Row]) -> int:
+    """How wide the longest of the names is, where it is wider than its column."""
+    names = {str(row.cells[index]) for row in rows}
+    wide = (n for n in names if len(n) > column.width or not (n.isascii() and n.isprintable()))
+    return min(_WIDEST, max((cell_len(cell_text(column, name, 0)) for name in wide), default=0))
 
 
 class TableView(Widget, can_focus=True):
@@ -50,6 +59,7 @@ class TableView(Widget, can_focus=True):
         super().__init__()
         self.view, self.query_of, self.rows = view, query, list[Row]()
         self.now = self.top = self.index = 0
+        self.needed: dict[int, int] = {}
         self.moved = False
         """Until somebody has chosen a row, the first is chosen, whichever it is."""
 
@@ -63,6 +73,7 @@ class TableView(Widget, can_focus=True):
             here = (i for i, row in enumerate(rows) if row.key == chosen.key)
             self.index = next(here, self.index)
         self.view, self.query_of, self.rows, self.now = view, query, rows, now
+        self.needed = {i: _needed(c, i, rows) for i, c in enumerate(view.columns) if c.names}
         self._stay()
         self.refresh()
 
@@ -79,7 +90,7 @@ class TableView(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width
-        places = fit(self.view.columns, width)
+        places = fit(self.view.columns, width, self.needed)
         index = self.top + y - 1
         if y == 0:
             text, style = self._header(places), _HEADER
@@ -141,7 +152,7 @@ class TableView(Widget, can_focus=True):
                 self.action_open()
             return
         left = 0
-        for i, width in fit(self.view.columns, self.size.width):
+        for i, width in fit(self.view.columns, self.size.width, self.needed):
             left += width + 1
             if event.x < left:
                 self.post_message(self.Sorted(self.view.columns[i].key))

@@ -139,8 +139,8 @@ VIEWS = (
     View(
         "networks",
         (
-            Column("network", "ssid", width=16, rank=0, grows=True),
-            Column("bssid", "bssid", width=17, rank=4),
+            Column("network", "ssid", width=16, rank=0, grows=True, names=True),
+            Column("bssid", "bssid", width=17, rank=0, names=True),
             _number("ch", "channel", 3, 1),
             Column("security", "security", width=9, rank=3),
             _number("dBm", "signal_dbm", 4, 0),
@@ -157,7 +157,7 @@ VIEWS = (
     View(
         "devices",
         (
-            Column("device", "ta", width=17, rank=0),
+            Column("device", "ta", width=17, rank=0, names=True),
             Column("vendor", "ta_oui", width=12, rank=4, grows=True),
             Column("random", "ta_randomized", width=6, rank=6),
             Column("network", "network", width=12, rank=3),
@@ -176,7 +176,7 @@ VIEWS = (
     View(
         "sensors",
         (
-            Column("sensor", "sensor", width=12, rank=0),
+            Column("sensor", "sensor", width=12, rank=0, names=True),
             Column("frames/s", "rate", "rate", 8, 0),
             _number("frames", "frames", 9, 3),
             _number("dropped", "dropped", 7, 2),
@@ -193,7 +193,7 @@ VIEWS = (
     View(
         "stages",
         (
-            Column("stage", "stage", width=12, rank=0),
+            Column("stage", "stage", width=12, rank=0, names=True),
             Column("in/s", "in", "rate", 7, 0),
             Column("out/s", "out", "rate", 7, 1),
             Column("dropped/s", "dropped", "rate", 9, 1),
@@ -214,7 +214,7 @@ VIEWS = (
         (
             Column("time", "timestamp", "time", 8, 0),
             Column("what", "event", width=9, rank=0),
-            Column("who", "key", width=17, rank=1),
+            Column("who", "key", width=17, rank=1, names=True),
             Column("text", "text", width=12, rank=2, grows=True),
         ),
         _events,

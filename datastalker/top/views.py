@@ -5,7 +5,7 @@ A row's cells are plain values; how they look is `cell_text`. Nothing here knows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,8 @@ class Column:
     """`key`: its name in a condition. `kind`: text, number, rate, ago, time, bytes.
 
     `width` in columns of a terminal; the one with `grows` gets what is left. `rank`: the higher
-    ones go first where there is no room.
+    ones go first where there is no room. `names`: it tells one row from another, so others are left
+    out before it is cut.
     """
 
     title: str
@@ -30,6 +31,7 @@ class Column:
     width: int = 8
     rank: int = 1
     grows: bool = False
+    names: bool = False
 
     @property
     def right(self) -> bool:
@@ -125,19 +127,28 @@ def clock_time(microseconds: int) -> str:
     return utc(microseconds, "%H:%M:%S")
 
 
-def fit(columns: Sequence[Column], width: int, gap: int = 1) -> list[tuple[int, int]]:
-    """(index, width) of the columns that fit; the least needed ones are left out."""
+def fit(
+    columns: Sequence[Column], width: int, needed: Mapping[int, int], gap: int = 1
+) -> list[tuple[int, int]]:
+    """(index, width) of the columns that fit; the least needed ones are left out.
+
+    `needed`: the width that the cells of a column take which is not to be cut.
+    """
+    widths = [max(column.width, needed.get(i, 0)) for i, column in enumerate(columns)]
     shown = list(range(len(columns)))
 
     def taken() -> int:
-        return sum(columns[i].width for i in shown) + gap * (len(shown) - 1)
+        return sum(widths[i] for i in shown) + gap * (len(shown) - 1)
 
-    while taken() > width and len(shown) > 1:
-        shown.remove(max(shown, key=lambda i: (columns[i].rank, i)))
+    def leave_out(which: Iterable[int]) -> None:
+        for i in sorted(which, key=lambda i: (columns[i].rank, i), reverse=True):
+            if taken() > width and len(shown) > 1:
+                shown.remove(i)
+
+    leave_out([i for i in shown if not columns[i].names])
+    if taken() > width:
+        widths = [column.width for column in columns]
+    leave_out([*shown])
     spare = max(0, width - taken())
     growing = next((i for i in shown if columns[i].grows), None)
-    found = []
-    for i in shown:
-        more = spare if i == growing else 0
-        found.append((i, min(columns[i].width, width) + more))
-    return found
+    return [(i, min(widths[i], width) + (spare if i == growing else 0)) for i in shown]

@@ -249,13 +249,35 @@ def test_columns_stand_straight_below_wide_and_combining_characters() -> None:
     assert {columns(line) for line in lines} == {columns(lines[0])}
 
 
-@pytest.mark.parametrize("width", [80, 100])
-def test_a_report_fits_the_terminal_and_keeps_addresses_whole(out: Path, width: int) -> None:
+@pytest.mark.parametrize("width", [50, 80, 100])
+def test_a_report_fits_the_terminal_and_keeps_names_and_addresses_whole(
+    out: Path, report: Report, width: int
+) -> None:
     lines = on_a_terminal(width, "report", out)
 
-    assert max(map(columns, lines)) <= width
-    assert any("…" in line for line in lines)
-    assert sum("3c:a9:f4:23:9b:6b" in line for line in lines) == 2
+    assert max(columns(line) for line in lines if "--limit" not in line) <= width
+    for wide, narrow in zip(report(out), lines, strict=True):
+        assert re.findall("^Maple [a-zA-Z]+|(?:[0-9a-f]{2}:){5}..", narrow) == (
+            re.findall("^Maple [a-zA-Z]+|(?:[0-9a-f]{2}:){5}..", wide)
+        )
+    assert "3c:a9:f4:23:9b:6b" in "".join(lines)
+
+
+def test_a_column_that_matters_less_is_left_out_rather_than_cut_short(out: Path) -> None:
+    def headers(width: int) -> list[list[str]]:
+        lines = on_a_terminal(width, "report", out)
+        return [line.split() for line in lines if re.match("network +b|device +|time ", line)]
+
+    assert headers(80) == [
+        ["network", "bssid", "channel", "security", "dBm", "beacons", "clients"],
+        ["device", "vendor", "frames", "dBm", "first", "last", "probed", "for"],
+        ["time", "(UTC)", "event", "device", "dBm", "stay"],
+    ]
+    assert headers(50) == [
+        ["network", "bssid", "channel", "dBm"],
+        ["device", "frames", "dBm", "first", "last"],
+        ["time", "(UTC)", "event", "device"],
+    ]
 
 
 def test_a_report_into_a_file_is_not_cut(out: Path, report: Report) -> None:

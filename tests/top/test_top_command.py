@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -163,6 +164,25 @@ def test_a_dumb_terminal_gets_the_plain_table(captures: Path, terminal: Start) -
     assert seen.end() == 0
     assert "4 networks" in seen.seen
     assert b"\x1b[?1049h" not in seen.raw
+
+
+@pytest.mark.parametrize("columns", [80, 50])
+@pytest.mark.parametrize("view", ["networks", "devices"])
+def test_a_narrow_terminal_cuts_no_name_and_no_address(
+    captures: Path, terminal: Start, view: str, columns: int
+) -> None:
+    read = ("--read", f"{captures}/sensor-hall.pcap", "--view", view)
+    seen = terminal(*read, "--once", columns=columns)
+    assert seen.end() == 0
+    _, out, _ = once(*read)
+
+    names = re.compile(
+        r"(?:(?:Maple \w+|Café No\. 5|\(hidden.*\)) +)?(?:[0-9a-f]{2}:){5}[0-9a-f]{2}"
+    )
+    whole = [found[0] for found in map(names.match, out.splitlines()) if found]
+    shown = [found[0] for found in map(names.match, seen.seen) if found]
+    assert shown == whole
+    assert len(whole) > 3
 
 
 def test_the_log_does_not_run_into_the_picture(tmp_path: Path, terminal: Start) -> None:

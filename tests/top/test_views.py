@@ -176,15 +176,35 @@ def test_times_that_no_calendar_has_are_empty() -> None:
 
 def test_a_narrow_terminal_has_the_columns_that_matter_and_a_wide_one_all() -> None:
     def titles(width: int) -> list[str]:
-        return [NETWORKS.columns[i].title for i, _ in fit(NETWORKS.columns, width)]
+        return [NETWORKS.columns[i].title for i, _ in fit(NETWORKS.columns, width, {})]
 
-    assert titles(40) == ["network", "ch", "dBm", "clients", "heard"]
+    assert titles(80) == [
+        "network",
+        "bssid",
+        "ch",
+        "security",
+        "dBm",
+        "clients",
+        "beacons",
+        "heard",
+    ]
+    assert titles(50) == ["network", "bssid", "ch", "dBm", "heard"]
     assert titles(10) == ["network"]
     assert len(titles(140)) == len(NETWORKS.columns)
     for view in VIEWS:
         for width in (10, 40, 80, 200):
-            places = fit(view.columns, width)
-            assert sum(w for _, w in places) + len(places) - 1 <= width
+            for needed in (0, 40):
+                places = fit(view.columns, width, {0: needed})
+                assert sum(w for _, w in places) + len(places) - 1 <= width
+
+
+def test_for_a_long_name_other_columns_are_left_out() -> None:
+    def widths(width: int) -> dict[str, int]:
+        return {NETWORKS.columns[i].title: w for i, w in fit(NETWORKS.columns, width, {0: 32})}
+
+    assert widths(80) == {"network": 39, "bssid": 17, "ch": 3, "dBm": 4, "clients": 7, "heard": 5}
+    assert widths(50) == {"network": 32, "bssid": 17}
+    assert widths(40) == {"network": 22, "bssid": 17}
 
 
 @pytest.mark.parametrize(
