@@ -190,7 +190,9 @@ class Source:
         self.close()
         self.position = 0
         try:
-            self._stream = FileIO(os.dup(0) if self.path == STDIN else self.path)
+            self._stream = FileIO(
+                os.dup(0) if self.path == STDIN else self.path, opener=_without_waiting
+            )
         except OSError as error:
             raise InputError(f"can't read {self.path}: {error.strerror}") from error
         return self._stream
@@ -203,6 +205,13 @@ class Source:
         name = "standard input" if self.path == STDIN else self.path
         self._capture = open_capture(_Counted(self, stream, most), name)
         return self._capture
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe that nobody writes to yet is opened all the same: it is waited for later."""
+    opened = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(opened, True)
+    return opened
 
 
 class _Counted:

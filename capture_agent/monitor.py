@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from capture_agent import device, device_change
@@ -24,7 +24,8 @@ from datastalker.errors import InputError
 log = logging.getLogger("datastalker.stage.wifi_sniffer")
 
 OURS = "datastalker"
-_AGAIN_SECONDS = 5.0
+_AGAIN_SECONDS = (5.0, 300.0)
+"""Until it is tried again; more each time, for asking for the cards keeps us from hearing."""
 _DISTURBERS = ("NetworkManager", "wpa_supplicant", "hostapd", "iwd", "dhcpcd", "connmand")
 _CANNOT = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSPC, errno.ENFILE, errno.EBUSY)
 
@@ -40,7 +41,8 @@ class Monitors:
         self._wireless: Wireless | None = None
         self._made: dict[str, tuple[str, socket.socket]] = {}
         self._switched: set[str] = set()
-        self._tried = 0.0
+        self._tried, self._pause = 0.0, _AGAIN_SECONDS[0]
+        self._said: dict[str, str] = {}
 
     @property
     def changed(self) -> bool:
@@ -56,9 +58,19 @@ class Monitors:
 
     def turn(self, now: float) -> None:
         """What is ours and went away with its card is made again when the card is back."""
-        if now - self._tried < _AGAIN_SECONDS:
+        if now - self._tried < self._pause:
             return
         self._tried = now
+        wrong = {name: said for name, said in self._mend() if said}
+        for name, said in wrong.items():
+            if self._said.get(name) != said:
+                log.warning("%s is back, but %s", name, said)
+        self._said = wrong
+        least, most = _AGAIN_SECONDS
+        self._pause = min(most, self._pause * 2) if wrong else least
+
+    def _mend(self) -> Iterator[tuple[str, str]]:
+        """Interfaces that are back, and what is wrong with them; empty: nothing any more."""
         for name, (ours, _) in self._made.items():
             if device.find(ours) is None and device.find(name) is not None:
                 try:
@@ -66,15 +78,16 @@ class Monitors:
                     if card is not None:
                         self._make(card, ours)
                         log.warning("%s is back; %s was made again", name, ours)
+                        yield name, ""
                 except (OSError, InputError) as error:
-                    log.warning("%s is back, but has no monitor interface: %s", name, error)
+                    yield name, f"has no monitor interface: {error}"
         for name in self._switched:
             found = device.find(name)
             if found is not None and found.type not in device.LINK_TYPES:
                 try:
                     self._switch(name, "monitor")
                 except OSError as error:
-                    log.warning("%s is back, but not in monitor mode: %s", name, reason(error))
+                    yield name, f"not in monitor mode: {reason(error)}"
 
     def close(self) -> None:
         """Remove what was made, switch back what was switched."""

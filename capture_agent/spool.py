@@ -53,6 +53,8 @@ class Spool:
         self.counts: Counter[str] = Counter()
         self.places: Counter[tuple[str, int]] = Counter()
         self.frames = self.bytes = 0
+        self.unreadable = 0
+        """Frames that were lost since it was opened, for their records can't be read any more."""
         self._part = min(_LARGEST, max(1 << 18, max_bytes // _PARTS))
         self._lock = take(directory)
         self._writing: int | None = None
@@ -154,6 +156,7 @@ class Spool:
         """There is nothing more to give: what should be there all the same was damaged since."""
         if self.batches and not self._given and not self._ahead:
             log.error("%d batches can't be read any more; they are lost", self.batches)
+            self.unreadable += self.frames
             self.counts.clear()
             self.places.clear()
             self.frames = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from capture_agent.spool_format import START, Found, SegmentError
 from datastalker.errors import OutputError
 
 SUFFIX = ".spool"
+_WRITING_SECONDS = 0.1  # until a record that is being written is whole
 
 
 class Position(NamedTuple):
@@ -83,24 +85,50 @@ def open_segment(path: Path) -> Segment:
 
 def look(directory: Path) -> Iterator[tuple[Path, Found | None, int, str]]:
     """What lies in a spool and is not delivered, without taking it: (segment, record, damaged bytes
-    before it, what is wrong with the segment as a whole). Without a record: the segment's end."""
+    before it, what is wrong with the segment as a whole). Without a record: the segment's end.
+
+    An agent may be at work there: what it is writing or removing just now is not damaged.
+    """
     cursor = read_cursor(directory)
     for path in paths(directory):
         try:
-            segment = open_segment(path)
+            segment = _open_patiently(path)
         except SegmentError as error:
-            yield path, None, 0, str(error)
+            if _size(path) >= START:
+                yield path, None, 0, str(error)
             continue
         if segment.number < cursor.segment:
             continue
-        begin = at = max(START, cursor.offset) if segment.number == cursor.segment else START
+        at = max(START, cursor.offset) if segment.number == cursor.segment else START
         try:
-            for found in segment.records(begin):
-                yield path, found, found.at - at, ""
-                at = found.next
+            for again in (True, False):
+                for found in segment.records(at):
+                    yield path, found, found.at - at, ""
+                    at = found.next
+                if at < segment.size and again:
+                    time.sleep(_WRITING_SECONDS)
+                    segment.size = _size(path)
         except FileNotFoundError:
             continue  # an agent was just done with it
-        yield path, None, max(0, segment.size - at), ""
+        if path.exists():
+            yield path, None, max(0, segment.size - at), ""
+
+
+def _open_patiently(path: Path) -> Segment:
+    """Raises SegmentError."""
+    try:
+        return open_segment(path)
+    except SegmentError:
+        time.sleep(_WRITING_SECONDS)
+        return open_segment(path)
+
+
+def _size(path: Path) -> int:
+    """0: it isn't there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def contents(directory: Path) -> Contents:

@@ -3,9 +3,9 @@
 A parcel goes to the broker at once, and stays in memory until it is confirmed. What is not after
 `seconds` is written to the spool, though it is still being tried; and while it is, its partition
 counts as stuck: other parcels for it go to the spool alone. With the confirmation the spool is
-drained, oldest first, in a window that grows while confirmations come soon and shrinks when they
-don't. So memory is flat while the broker is away, and a crash loses what `seconds` brought at most.
-A parcel may be delivered twice: the same bytes, the same session and sequence.
+drained, oldest first, in a window (`spool_window`). So memory is flat while the broker is away, and
+a crash loses what `seconds` brought at most. A parcel may be delivered twice: the same bytes, the
+same session and sequence.
 
 Fresh parcels go to the broker directly again when their partition has nothing on disk that the
 client was not given (`in_order`): heartbeats too, so time never passes what is still to come, and a
@@ -20,13 +20,13 @@ import errno
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Container
-from dataclasses import dataclass
-from itertools import takewhile
 from time import monotonic
 
 from capture_agent.outbox import Outbox, Parcel, Told
 from capture_agent.spool import Spool, SpoolFull
 from capture_agent.spool_files import Position
+from capture_agent.spool_flights import Flight, Flights, Place, place_of
+from capture_agent.spool_window import Window
 from datastalker.errors import BrokerError
 
 log = logging.getLogger("datastalker.agent")
@@ -41,27 +41,15 @@ _UNKNOWN = frozenset(
 )
 """Likewise, where the topic isn't one that we were told to write to: an earlier configuration."""
 
-_NARROW, _WIDE = 1 << 16, 2 << 20
 _RUNS = 32
 """A consumer knows what it has seen of a session by 64 intervals. A link that comes and goes cuts the
 sequences into many; from so many on all goes through the spool, in order, until it is empty."""
 _PARKED = 64  # records of partitions that are stuck, over which those of others are reached
-_PAUSE_SECONDS = 1.0
 _TURN_SECONDS = 0.01
 _SLICE_SECONDS = 0.2
 _OVER_SECONDS = 5.0
 _HINT_SECONDS = 2.0
 _SAY_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A parcel that Kafka's client has. `position`: where it lies on disk too."""
-
-    parcel: Parcel
-    since: float
-    position: Position | None
-    drained: bool
 
 
 class SpoolOutbox:
@@ -100,17 +88,12 @@ class SpoolOutbox:
         self._closed: Callable[[], BrokerError | None] = lambda: None
         self._ended: Callable[[], None] = lambda: None
         kafka.told = self._told
-        self._flights: dict[int, _Flight] = {}
-        self._young: dict[int, _Flight] = {}
-        """Those that are not on disk, oldest first."""
+        self._flights, self._window = Flights(), Window(seconds)
         self._again: deque[tuple[Position, Parcel]] = deque()
-        self._stuck: set[tuple[str, int]] = set()
-        self._runs: Counter[tuple[str, int]] = Counter()
+        self._stuck: set[Place] = set()
+        self._runs: Counter[Place] = Counter()
         """How many runs of sequences are on disk, by partition, since the spool was last empty."""
-        self._last: dict[tuple[str, int], int] = {}
-        self._old_bytes = 0
-        self._window = _NARROW
-        self._pause = 0.0
+        self._last: dict[Place, int] = {}
         self._synced = self._served = monotonic()
         self._said = self._failed = -_SAY_SECONDS
 
@@ -149,7 +132,7 @@ class SpoolOutbox:
     def offer(self, parcel: Parcel) -> bool:
         if parcel.kind == "status":
             return self._kafka.offer(parcel)
-        place = parcel.topic, parcel.partition
+        place = place_of(parcel)
         direct = self._is_open() and place not in self._stuck and self._runs[place] < _RUNS
         if direct and parcel.kind == "event" and self._spool.counts["event"]:
             direct = False
@@ -165,13 +148,10 @@ class SpoolOutbox:
             return self._send(parcel, None, drained=False)  # memory is what is left
         return True
 
-    def _is_behind(self, place: tuple[str, int]) -> bool:
+    def _is_behind(self, place: Place) -> bool:
         """Whether the disk has something for a partition that the client was not given."""
         on_disk = self._spool.places[place]
-        if not on_disk:
-            return False
-        given = (f.parcel for f in self._flights.values() if f.position is not None)
-        return on_disk > sum((parcel.topic, parcel.partition) == place for parcel in given)
+        return bool(on_disk) and on_disk > self._flights.from_disk(place)
 
     def serve(self, seconds: float = 0) -> None:
         self._kafka.serve(seconds)
@@ -185,6 +165,9 @@ class SpoolOutbox:
         if not self._spool.batches and self._runs:
             self._runs.clear()
             self._last.clear()
+        if self._spool.unreadable:
+            self.earlier_dropped += max(0, self._spool.unreadable - self.spooled)
+            self._spool.unreadable = 0
         if self.spooled and not self._spool.batches:
             lost, self.spooled = self.spooled, 0
             self.told(Parcel("", 0, b"", "frames", lost), DAMAGED)
@@ -218,7 +201,7 @@ class SpoolOutbox:
     def drop(self) -> None:
         """Put on disk what is only in memory; what finds no room there is given up."""
         self.draining = False
-        for flight in list(self._young.values()):
+        for flight in self._flights.young():
             if not self._keep(flight):
                 break
         if self._kafka.waiting:
@@ -236,30 +219,18 @@ class SpoolOutbox:
         return self._closed() or self._kafka.trouble()
 
     def _send(self, parcel: Parcel, position: Position | None, *, drained: bool) -> bool:
-        flight = _Flight(parcel, monotonic(), position, drained)
-        self._flights[id(parcel)] = flight
-        if position is None:
-            self._young[id(parcel)] = flight
-        if drained:
-            self._old_bytes += len(parcel.value)
+        self._flights.start(parcel, position, drained=drained)
         taken = False
         try:
             taken = self._kafka.offer(parcel)
         finally:
             if not taken:
-                self._land(parcel)
+                self._flights.land(parcel)
         return taken
-
-    def _land(self, parcel: Parcel) -> _Flight | None:
-        flight = self._flights.pop(id(parcel), None)
-        self._young.pop(id(parcel), None)
-        if flight is not None and flight.drained:
-            self._old_bytes -= len(parcel.value)
-        return flight
 
     def _told(self, parcel: Parcel, reason: str | None) -> None:
         """Of the client: what became of a parcel."""
-        flight = self._land(parcel)
+        flight = self._flights.land(parcel)
         if flight is None:  # a status
             self.told(parcel, reason)
         elif reason is None or self._is_final(parcel, reason):
@@ -269,7 +240,7 @@ class SpoolOutbox:
                 self._spool.done(flight.position, parcel)
             self._tell(parcel, reason, on_disk=flight.position is not None)
         else:
-            self._pause, self._window = monotonic() + _PAUSE_SECONDS, _NARROW
+            self._window.failed()
             if flight.position is not None:
                 self._again.append((flight.position, parcel))
                 return
@@ -281,23 +252,18 @@ class SpoolOutbox:
     def _is_final(self, parcel: Parcel, reason: str) -> bool:
         return reason in FINAL or (reason in _UNKNOWN and parcel.topic not in self._topics)
 
-    def _confirm(self, flight: _Flight) -> None:
+    def _confirm(self, flight: Flight) -> None:
         self.confirmed = monotonic()
         if flight.drained:
-            took = self._served - flight.since  # at least: nobody looked since
-            if took < self._seconds / 4:
-                self._window = min(_WIDE, self._window + len(flight.parcel.value))
-            elif took > self._seconds / 2:
-                self._window = max(_NARROW, self._window // 2)
+            # At least: nobody looked since
+            self._window.confirmed(len(flight.parcel.value), self._served - flight.since)
 
     def _look(self, now: float) -> None:
         """Write what waits for too long, and note what is stuck."""
-        overdue = takewhile(lambda f: now - f.since > self._seconds, self._flights.values())
-        was, self._stuck = self._stuck, {(f.parcel.topic, f.parcel.partition) for f in overdue}
+        was, self._stuck = self._stuck, self._flights.overdue(self._seconds, now)
         if self._stuck:
-            for flight in list(self._young.values()):
-                place = flight.parcel.topic, flight.parcel.partition
-                if place in self._stuck and not self._keep(flight):
+            for flight in self._flights.young():
+                if place_of(flight.parcel) in self._stuck and not self._keep(flight):
                     break
         if self._stuck and not was and now - self._said >= _SAY_SECONDS:
             self._said = now
@@ -309,21 +275,20 @@ class SpoolOutbox:
                 f": {trouble}" if trouble else "",
             )
 
-    def _keep(self, flight: _Flight) -> bool:
+    def _keep(self, flight: Flight) -> bool:
         """Write a parcel that is with the client."""
         try:
-            flight.position = self._write(flight.parcel, ahead=True)
+            position = self._write(flight.parcel, ahead=True)
         except (OSError, SpoolFull):
             return False
-        self._young.pop(id(flight.parcel), None)
+        self._flights.kept(flight, position)
         return True
 
     def _drain(self, now: float) -> None:
         """Hand on the oldest of what is on disk, so much that the client always has some."""
         parked: list[tuple[Position, Parcel]] = []
         while (
-            self._old_bytes < self._window
-            and self._pause <= now
+            self._window.has_room(self._flights.drained_bytes, now)
             and monotonic() - now < _TURN_SECONDS
         ):
             if self._again:
@@ -333,7 +298,7 @@ class SpoolOutbox:
             else:
                 break
             position, parcel = item
-            if (parcel.topic, parcel.partition) in self._stuck:
+            if place_of(parcel) in self._stuck:
                 parked.append(item)
             elif not self._send(parcel, position, drained=True):
                 parked.append(item)
@@ -356,7 +321,7 @@ class SpoolOutbox:
         if parcel.session == self._session:
             self.spooled += parcel.frames
         if parcel.sequence >= 0:
-            place = parcel.topic, parcel.partition
+            place = place_of(parcel)
             if self._last.get(place) != parcel.sequence - 1:
                 self._runs[place] += 1
             self._last[place] = parcel.sequence
@@ -366,13 +331,9 @@ class SpoolOutbox:
         if not self._drop_oldest or self.patient or not self._spool.bytes:
             return False
         lost = dict(self._spool.drop_oldest())
-        for flight in self._flights.values():
-            if flight.position in lost:
-                parcel = lost.pop(flight.position)
-                flight.position = None  # it is in memory still, and may be delivered
-                self._young[id(flight.parcel)] = flight
-                if parcel.session == self._session:
-                    self.spooled -= parcel.frames
+        for parcel in self._flights.off_disk(lost):
+            if parcel.session == self._session:
+                self.spooled -= parcel.frames
         self._again = deque(item for item in self._again if item[0] not in lost)
         for parcel in lost.values():
             self._tell(parcel, FULL, on_disk=True)

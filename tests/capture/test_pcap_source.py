@@ -8,6 +8,7 @@ import random
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -317,6 +318,23 @@ def test_a_pipe_gives_frames_as_they_come(make: SimpleNamespace, tmp_path: Path)
     assert len(arrived) == 2
     assert arrived[1] - arrived[0] > 0.5  # the first didn't wait for the second
     assert idle >= 2
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_that_nobody_writes_to_yet_is_waited_for_and_can_be_ended(tmp_path: Path) -> None:
+    fifo = tmp_path / "pipe"
+    os.mkfifo(fifo)
+    writer = threading.Timer(10, lambda: fifo.open("wb").close())  # or a failure would never end
+    writer.daemon = True
+    writer.start()
+    begin = time.monotonic()
+    waiting = source(path=str(fifo))
+
+    assert next(waiting.run()) == []
+
+    writer.cancel()
+    waiting.close()
+    assert time.monotonic() - begin < 5
 
 
 def test_a_file_of_ethernet_is_said_to_be_none_of_802_11(

@@ -209,6 +209,28 @@ def test_what_went_away_with_its_card_is_made_again(cards: Cards, wlan: str) -> 
     monitors.close()
 
 
+def test_a_card_that_is_back_and_refuses_is_asked_ever_more_rarely_and_told_of_once(
+    cards: Cards, wlan: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitors = Monitors(lambda: cards)
+    monitors.prepare([wlan])
+    cards.made.pop(cards.ours).remove()
+    cards.refuse = errno.EOPNOTSUPP
+    asked = []
+    monkeypatch.setattr(cards, "cards", lambda: asked.append(1) or [cards.card])
+
+    for second in range(1000, 1600):
+        monitors.turn(float(second))
+
+    assert 3 < len(asked) < 10
+    assert caplog.text.count("is back, but has no monitor interface") == 1
+    cards.refuse = 0
+    for second in range(1600, 2000):
+        monitors.turn(float(second))
+    assert device.find(cards.ours) is not None
+    monitors.close()
+
+
 def test_without_nl80211_an_interface_stays_what_it_is(wlan: str) -> None:
     def nothing() -> Any:
         raise NoWireless(NO_NL80211)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from capture_agent.outbox import Parcel
 from capture_agent.spool import Spool
+from capture_agent.spool_files import contents
 from datastalker.commands.spool import spool_command
 from datastalker.errors import BrokerError, ConfigError, OutputError
 
@@ -91,3 +95,37 @@ def test_a_configuration_without_a_spool_is_told_where_to_name_one(tmp_path: Pat
 
     with pytest.raises(ConfigError, match=r"agent: \{spool_directory: DIR"):
         CliRunner().invoke(spool_command, ["check", "-c", str(path)], catch_exceptions=False)
+
+
+_AT_WORK = """
+import os, sys, time
+from pathlib import Path
+from capture_agent.outbox import Parcel
+from capture_agent.spool import Spool
+spool, number, end = Spool(Path(sys.argv[1]), 4 << 20), 0, time.monotonic() + 120
+while time.monotonic() < end:
+    for _ in range(40):
+        value = os.urandom(number * 997 % 60_000)
+        spool.append(Parcel("t", 0, value, "frames", 1, None, "me", number, 1))
+        number += 1
+    while (given := spool.next()) is not None:
+        spool.done(*given)
+    spool.sync()
+"""
+
+
+def test_what_an_agent_is_writing_or_removing_just_now_is_not_called_damaged(
+    tmp_path: Path,
+) -> None:
+    agent = subprocess.Popen([sys.executable, "-c", _AT_WORK, str(tmp_path)])
+    try:
+        looks, end = 0, time.monotonic() + 60
+        while looks < 2000 and time.monotonic() < end:
+            told = contents(tmp_path)
+            assert (told.damaged, told.unreadable) == ({}, {})
+            looks += bool(told.batches)
+    finally:
+        agent.kill()
+        agent.wait()
+
+    assert looks > 20

@@ -259,6 +259,30 @@ def test_what_the_client_gave_up_is_sent_before_what_is_fresh(rig: Rig) -> None:
     assert [parcel.sequence for parcel in rig.link.delivered] == [0, 1]
 
 
+def test_what_is_damaged_meanwhile_is_counted_by_whose_it_was(tmp_path: Path) -> None:
+    earlier = Rig(tmp_path, "earlier")
+    earlier.link.up = False
+    for _ in range(3):
+        earlier.offer()
+    earlier.outbox.drop()
+    earlier.outbox.close()
+    rig = Rig(tmp_path)
+    rig.link.up = False
+    for _ in range(2):
+        rig.offer()
+    (segment,) = tmp_path.glob("0*1.spool")
+    segment.write_bytes(bytes(segment.stat().st_size))
+    for other in set(tmp_path.glob("*.spool")) - {segment}:
+        other.write_bytes(bytes(other.stat().st_size))
+
+    rig.link.up = True
+    rig.wait(3)
+
+    assert rig.outbox.earlier_dropped + rig.outbox.earlier_published == 3
+    assert rig.told.total() == 2
+    assert rig.outbox.earlier_dropped > 0
+
+
 def test_fresh_first_goes_beside_what_is_on_disk(tmp_path: Path) -> None:
     rig = Rig(tmp_path, in_order=False)
     backlog(rig)
