@@ -23,6 +23,8 @@ LIMIT_ENTRIES = 1 << 13
 """Radio headers with frame control that are remembered."""
 LIMIT_LAYOUTS = 1 << 8
 """Layouts of radiotap headers that are remembered."""
+LIMIT_HEADER = 1 << 9
+"""Bytes of a radio header that is remembered; those of drivers have some 50."""
 
 Entry = tuple[dict[str, Any] | None, Any, int, int]
 """(the message to copy, its Reader, where the MAC header starts, bytes of FCS), or, for frames
@@ -88,6 +90,8 @@ class FrameParser:
             if numbered:
                 message["frame_number"] = number
             end = wire_length - fcs_length
+            if end < start + 2:  # no FCS can be in there, whatever the radio header says
+                end = wire_length
             message["length"] = end - start
             if end <= len(data):
                 read(message, data, start, end)
@@ -127,6 +131,8 @@ class FrameParser:
         if known is not None and known[2] is not None and known[2].fits(data):
             return known[2]
         layout = Layout(data)
+        if layout.length > LIMIT_HEADER:
+            return layout
         if len(self._layouts) >= LIMIT_LAYOUTS:
             self._layouts.clear()
             self._entries = 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from capture_agent.frame import FrameParser
 from capture_agent.radiotap import HeaderError, Layout
 
 TSFT, FLAGS, RATE, CHANNEL, SIGNAL, NOISE, ANTENNA = (1 << bit for bit in (0, 1, 2, 3, 5, 6, 11))
@@ -213,6 +215,27 @@ def test_the_fcs_isnt_counted_nor_read(make: SimpleNamespace) -> None:
     message = make.parse(make.radiotap(FLAGS, b"\x10") + frame + b"\x03\x01\x05\x00", 127)
     assert message["length"] == len(frame)
     assert message["elements"] == [0]
+
+
+def test_a_frame_without_room_for_the_fcs_that_is_announced_has_none(make: SimpleNamespace) -> None:
+    header = make.radiotap(FLAGS, b"\x10")
+    assert make.parse(header + b"\xd4\0", 127)["length"] == 2
+    assert make.parse(header + b"\xd4\0\0\0\0", 127)["length"] == 5
+
+
+def test_long_radio_headers_take_no_memory(make: SimpleNamespace) -> None:
+    """They may have 64 KiB, and be alike but for a signal."""
+    parser = FrameParser(127, {})
+    words = [MORE] * 4000
+    tracemalloc.start()
+    try:
+        for signal in range(40):
+            data = make.radiotap(SIGNAL | MORE, bytes((128 + signal,)), *words, 0) + make.ACK
+            assert parser.parse([(0, data, len(data))])[0]["signal_dbm"] == signal - 128
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 100_000
 
 
 def test_the_pad_between_header_and_body(make: SimpleNamespace) -> None:
