@@ -91,6 +91,9 @@ class Node:
     started: list[subprocess.Popen[str]] = field(default_factory=list)
     made: bool = False
     """Its topics are."""
+    sensors: str = ""
+    """The topic of its status, noted: to load the file once more, at the end of a test, would load
+    its plug-ins once more."""
 
     @property
     def frames(self) -> str:
@@ -125,6 +128,7 @@ class Node:
         self.file.write_text(yaml.safe_dump(document, sort_keys=False))
         config = configuration.load(str(self.file))
         assert not config.problems, config.problems
+        self.sensors = sensors_topic(config).name
         return config
 
     def ready(self, **agent: Any) -> Node:
@@ -212,8 +216,7 @@ class Node:
 
     def statuses(self) -> list[Message]:
         """What the agent said of itself, first to last."""
-        topic = sensors_topic(configuration.load(str(self.file))).name
-        kept = self.read(topic)
+        kept = self.read(self.sensors)
         found = [decode_event(m.value()) for messages in kept.values() for m in messages]
         for status in found:
             assert_balance(status)
