@@ -123,9 +123,18 @@ class Stack:
         return self
 
     def watch(self, owner: int) -> None:
-        """Wait for the end of a process, then kill what runs of the stack."""
+        """Wait for the end of a process, then kill what runs of the stack. Its folder may be gone by
+        then: pytest removes those of sessions that have ended."""
         process = Process.of(owner)
+        seen: dict[str, Process] = {}
         while process.alive():
+            self._see(seen)
             time.sleep(0.2)
+        self._see(seen)
+        for server in seen.values():
+            server.kill()
+
+    def _see(self, seen: dict[str, Process]) -> None:
         for service in self.services():
-            service.kill()
+            if record := self._state.get(service.name):
+                seen[service.name] = record.process

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -233,3 +235,18 @@ def test_stopping_what_never_ran_makes_no_folder(tmp_path: Path) -> None:
 def test_an_address_before_the_first_start_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(StackError, match="kafka has not been started: `make stack`"):
         _ = Stack(tmp_path).kafka.bootstrap_servers
+
+
+def test_who_watches_kills_what_it_saw_when_the_folder_is_gone_too(tmp_path: Path) -> None:
+    folder = tmp_path / "stack"
+    server, owner = sleeper(tmp_path / "server.log"), sleeper(tmp_path / "owner.log")
+    State(folder).put("kafka", Record(server, {}))
+    command = [sys.executable, "-m", "infra.local", "watch", "--owner", str(owner.pid)]
+    watcher = Process.spawn([*command, "--directory", str(folder)], tmp_path / "watcher.log")
+    time.sleep(2)  # it has looked
+
+    shutil.rmtree(folder)
+    owner.kill()
+
+    assert watcher.wait(30)
+    assert not server.alive()
