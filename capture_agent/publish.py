@@ -13,6 +13,7 @@ from capture_agent.outbox import GIVEN_UP, TIMED_OUT, Outbox, Parcel
 from datastalker.clock import WRONG, any_wrong
 from datastalker.errors import OutputError, WireError
 from datastalker.message import Message
+from datastalker.text import printable
 from datastalker.topics import (
     FRAME,
     TopicPlan,
@@ -24,7 +25,7 @@ from datastalker.wire import BatchEncoder, Framing, encode_event, schema_name
 
 log = logging.getLogger("datastalker.agent")
 
-UNWRITABLE = "unwritable"
+UNWRITABLE, NO_TOPIC = "unwritable", "no_topic"
 
 _MAX_BYTES = 800_000  # of a batch before compression: a broker takes a million unless told more
 _MAX_ADDRESSES = 1 << 14
@@ -200,7 +201,19 @@ class Publisher:
                 frames.append(message)
             elif (plan := self._topics.get(message.type)) is not None:
                 self.event(message, plan)
+            else:
+                self._count_homeless(message)
         return frames
+
+    def _count_homeless(self, message: Message) -> None:
+        """`stalk check` knows the types that a stage declares, not those that it just makes."""
+        if not self.events_dropped[NO_TOPIC]:
+            log.error(
+                "messages of type '%s' have no topic, and are dropped; shown once, counted: give the "
+                "type one where the pipeline is cut",
+                printable(message.type),
+            )
+        self.events_dropped[NO_TOPIC] += 1
 
     def _take(self, lane: Lane) -> list[Message]:
         batch = lane.frames[:]

@@ -130,8 +130,14 @@ def _prepare(service: Service) -> None:
         click.echo(f"made the user {name}")
     for folder in service.folders:
         if not folder.exists():
-            folder.mkdir(parents=True, mode=0o750)
-            os.chown(folder, owner.pw_uid, owner.pw_gid)
+            try:
+                folder.mkdir(parents=True, mode=0o750)
+                os.chown(folder, owner.pw_uid, owner.pw_gid)
+            except OSError as error:
+                raise OutputError(
+                    f"install-service: {folder} can't be made: {error.strerror}; another folder in "
+                    "the configuration, or make it yourself"
+                ) from None
             click.echo(f"made {folder}, of {name}")
         elif _as(owner, ["test", "-w", folder]).returncode:
             raise OutputError(

@@ -119,6 +119,17 @@ def test_a_folder_that_the_user_can_not_write_to_is_said_first(machine: Machine)
     assert not machine.unit.exists()
 
 
+def test_a_folder_that_can_not_be_made_is_said_first(machine: Machine) -> None:
+    inside = machine.unit.with_name("file") / "spool"
+    inside.parent.write_text("no folder")
+    text = machine.config.read_text()
+    machine.config.write_text(text.replace(str(machine.folder / "spool"), str(inside)))
+    done = machine.install()
+
+    assert f"{inside} can't be made: Not a directory" in str(done.exception)
+    assert not machine.unit.exists()
+
+
 def test_a_user_that_is_not_there_is_said(machine: Machine) -> None:
     machine.write("nosuchuser")
 

@@ -203,6 +203,34 @@ class Faulty(Stage):
 '''
 
 
+VISITS = '''\
+from datastalker.pipeline import Message, Pipeline, Stage
+
+@Pipeline.register_stage("visits")
+class Visits(Stage):
+    """Makes, of some frames, a message of a type that it does not declare."""
+    def handle(self, message):
+        if message["frame_number"] % 10:
+            return message
+        return [message, Message(type="visit", timestamp=message["timestamp"], id=message["id"])]
+'''
+
+
+def test_a_message_of_a_type_without_a_topic_is_counted(
+    kafka: Kafka, make_node: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "visits.py").write_text(VISITS)
+    settings = {"plugins": [str(tmp_path / "visits.py")]}
+    node = make_node(kafka, 300, stages=["visits"], settings=settings).ready()
+
+    said = node.run()
+
+    assert said.code == 0
+    (status,) = [s for s in node.statuses() if s["state"] == "ended"]
+    assert status["events_dropped_no_topic"] == 15  # each other has a bad FCS, and is not there
+    assert "messages of type 'visit' have no topic" in said.text
+
+
 def test_events_of_stages_go_to_their_topic_by_their_key(kafka: Kafka, make_node: Make) -> None:
     stages = [{"presence": {"absent_after_seconds": 300}}]
     node = make_node(kafka, stages=stages, topics={"presence": "presence"}).ready()
