@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from datastalker.broker import connect
 from datastalker.message import Message
 from datastalker.segments import segments, sensors_topic, topic_plans
 from datastalker.wire import Batch, decode_batch, decode_event
-from infra.local import Kafka
+from infra.local import Kafka, Stack
 from infra.whole import balance
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -291,6 +292,21 @@ def make_node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
     for node in nodes:
         if node.made and node.kafka.ready:
             node.statuses()  # whatever the test was about: each of them adds up
+
+
+@pytest.fixture(scope="package")
+def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    """A broker to kill and to pause."""
+    stack = Stack(tmp_path_factory.mktemp("frail"), quick=True).end_with(os.getpid())
+    yield stack.kafka.start()
+    stack.stop(wipe=True)
+
+
+@pytest.fixture
+def paused(frail: Kafka) -> Iterator[Callable[[], None]]:
+    """Pauses the broker until the end of the test."""
+    yield frail.pause
+    frail.resume()
 
 
 def _end(consumer: Consumer, partition: TopicPartition) -> int:

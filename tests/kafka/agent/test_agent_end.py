@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -18,7 +17,7 @@ from datastalker import config as configuration
 from datastalker.errors import BrokerError, RegistryError
 from datastalker.message import Message
 from datastalker.pipeline import Pipeline, SourceStage
-from infra.local import Kafka, Stack
+from infra.local import Kafka
 
 Make = Callable[..., Any]
 SECONDS = 60
@@ -47,21 +46,6 @@ class StillAir(SourceStage):
 def done() -> Iterator[list[str]]:
     yield StillAir.done
     StillAir.done.clear()
-
-
-@pytest.fixture(scope="module")
-def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """A broker to pause."""
-    stack = Stack(tmp_path_factory.mktemp("frail"), quick=True).end_with(os.getpid())
-    yield stack.kafka.start()
-    stack.stop(wipe=True)
-
-
-@pytest.fixture
-def paused(frail: Kafka) -> Iterator[Callable[[], None]]:
-    """Pauses the broker until the end of the test."""
-    yield frail.pause
-    frail.resume()
 
 
 def live(make_node: Make, kafka: Kafka, **agent: Any) -> Any:

@@ -3,33 +3,15 @@ nothing uncounted. One broker for all of it, apart from the other tests'."""
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from infra.local import Kafka, Stack
+from infra.local import Kafka
 
 Make = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """A broker to kill and to pause."""
-    stack = Stack(tmp_path_factory.mktemp("frail"), quick=True).end_with(os.getpid())
-    yield stack.kafka.start()
-    stack.stop(wipe=True)
-
-
-@pytest.fixture
-def paused(frail: Kafka) -> Iterator[Callable[[], None]]:
-    """Pauses the broker until the end of the test."""
-    yield frail.pause
-    frail.resume()
 
 
 def _paced(make_node: Make, kafka: Kafka, frames: int, speed: float, **agent: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,19 +14,11 @@ from typing import Any
 import pytest
 
 from capture_agent.spool_files import contents
-from infra.local import Kafka, Stack
+from infra.local import Kafka
 
 Make = Callable[..., Any]
 
 PIPE = {"pcap": {"path": "-"}}
-
-
-@pytest.fixture(scope="module")
-def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
-    """A broker to kill and to pause."""
-    stack = Stack(tmp_path_factory.mktemp("frail"), quick=True).end_with(os.getpid())
-    yield stack.kafka.start()
-    stack.stop(wipe=True)
 
 
 @pytest.fixture
