@@ -23,7 +23,15 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 
 def test_setup_refuses_an_extra_that_is_not_there_before_it_installs_anything() -> None:
-    make = ["make", "-o", ".venv/.ready", "setup", "EXTRAS=ui, agnet", f"PYTHON={sys.executable}"]
+    make = [
+        "make",
+        "--no-print-directory",
+        "-o",
+        ".venv/.ready",
+        "setup",
+        "EXTRAS=ui, agnet",
+        f"PYTHON={sys.executable}",
+    ]
     done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True)
 
     assert done.returncode == 2
