@@ -297,7 +297,9 @@ class Partition:
         return given
 
     def _block(self, record: Record) -> list[Entry]:
-        offsets = {**self.offsets, record.topic: record.offset}
+        # Behind what is new may stand what was read again.
+        last = max(record.offset, self.offsets.get(record.topic, -1))
+        offsets = {**self.offsets, record.topic: last}
         seen = {topic: seen.to_data() for topic, seen in self.seen.items()}
         head = {"offsets": offsets, "seen": seen, "now": self.pipeline.now, "lives": self._lives}
         block = self._ring.block(self.states, head)

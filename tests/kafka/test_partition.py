@@ -187,6 +187,20 @@ def test_events_are_read_from_topics_of_their_own() -> None:
     assert home.process(Record("in-events", 0, 1, b"key", None)) == Done(repeated=True)
 
 
+def test_what_was_read_again_takes_no_offset_back() -> None:
+    home = Home(["dedupe"])
+    records = [home.batch(frame(n, ta=TA, seq=n)) for n in range(4)]
+    for record in records[:2]:
+        home.process(record)
+
+    parts = home.partition.several([*records[2:], *records[:3]])
+
+    assert [done.repeated for _, done in parts] == [False, False, True, True, True]
+    home.store(parts[-1][1])
+    home.start()
+    assert home.partition.offsets == {"in": 3}
+
+
 FLAKY = """
 from datastalker.pipeline import Pipeline, Stage
 
