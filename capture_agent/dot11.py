@@ -11,7 +11,7 @@ inside its header has no address besides RA.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from struct import Struct
 
@@ -50,25 +50,26 @@ LIMIT = 1 << 14
 class AddressNames(dict[bytes, str]):
     """6 bytes → 'aa:bb:cc:dd:ee:ff', remembered; forgets all when there are too many.
 
-    `met`: one of the watched addresses has come since they were set. While none has, nobody needs
+    `met`: one of the `watched` addresses has come since they were set. While none has, nobody needs
     to look for them frame by frame.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.met = False
-        self._watched: frozenset[str] = frozenset()
+        self.watched: Set[str] = frozenset()
 
-    def watch(self, addresses: Iterable[str]) -> None:
+    def watch(self, addresses: Set[str]) -> None:
         """Tell from now on whether one of these has come."""
-        self._watched, self.met = frozenset(addresses), False
-        self.clear()
+        if addresses != self.watched:
+            self.watched, self.met = addresses, False
+            self.clear()
 
     def __missing__(self, raw: bytes) -> str:
         if len(self) >= LIMIT:
             self.clear()
         name = self[raw] = raw.hex(":")
-        self.met = self.met or name in self._watched
+        self.met = self.met or name in self.watched
         return name
 
 

@@ -8,6 +8,7 @@ own is set: time, number, length, addresses, sequence and body. What is remember
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - as the other exceptions are named
 from typing import Any
@@ -31,13 +32,20 @@ Entry = tuple[dict[str, Any] | None, Any, int, int]
 that are dropped, (None, the reason, 0, 0)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What parsers of several interfaces may share: addresses and bodies that came lately."""
+
+    names: dot11.AddressNames = field(default_factory=dot11.AddressNames)
+    management: Management = field(default_factory=Management)
+
+
 class FrameParser:
     """Makes messages of the frames of one interface.
 
     `template`: keys that each message has. `session`: the first half of its id. `numbered`: the
     messages carry their `frame_number`, as those of capture files do. `fcs_length`: bytes of FCS
-    at the end where no radio header tells. `like`: a parser to share addresses and bodies with.
-    `names`: the addresses that came lately.
+    at the end where no radio header tells. `memory`: its own unless given.
     `dropped` counts the frames that gave no message, by reason: bad_fcs, no_frame_control,
     protocol_version, radio_header_cut, radio_header_invalid, link_type.
     """
@@ -51,7 +59,7 @@ class FrameParser:
         *,
         numbered: bool = False,
         fcs_length: int = 0,
-        like: FrameParser | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self.dropped: dict[str, int] = {}
         self._link_type, self._session = link_type, session
@@ -59,8 +67,7 @@ class FrameParser:
         if numbered:
             self._template["frame_number"] = 0
         self._keep_bad_fcs, self._numbered, self._fcs_length = keep_bad_fcs, numbered, fcs_length
-        self.names: dot11.AddressNames = like.names if like else dot11.AddressNames()
-        self._management: Management = like._management if like else Management()
+        self._memory = memory or Memory()
         self._readers: dict[tuple[int, int, bool], tuple[dot11.Header, Reader]] = {}
         self._layouts: dict[bytes, tuple[Any, dict[Any, Entry], Layout | None]] = {}
         self._entries = 0
@@ -166,12 +173,12 @@ class FrameParser:
         body: Body | None = None
         if header.type == dot11.MANAGEMENT:
             hidden = flags & (dot11.PROTECTED | dot11.MORE_FRAGMENTS)
-            body = None if hidden else self._management.body(header.subtype)
+            body = None if hidden else self._memory.management.body(header.subtype)
         elif header.has_payload:
             body = read_eapol
         elif header.kind == "DMG_BEACON" and not flags & dot11.MORE_FRAGMENTS:
             body = read_dmg_beacon
-        return header, dot11.reader(header, self.names, padded, body)
+        return header, dot11.reader(header, self._memory.names, padded, body)
 
 
 def _forget_what_may_have_been_cut_off(message: Message) -> None:

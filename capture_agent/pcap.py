@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from capture_agent import link
 from capture_agent.capture_file import Interface, Record
 from capture_agent.capture_set import STDIN, Source, find, merge
-from capture_agent.frame import FrameParser
+from capture_agent.frame import FrameParser, Memory
 from datastalker.errors import InputError
 from datastalker.message import Message
 from datastalker.options import option
@@ -85,7 +85,7 @@ class PcapSource(SourceStage):
         self._sources: list[Source] = []
         self._left_out = 0
         self._parsers: dict[tuple[Source, Interface], FrameParser] = {}
-        self._memory: FrameParser | None = None
+        self._memory = Memory()
 
     def run(self) -> Iterator[list[Message]]:
         """Raises InputError where a file isn't there, can't be read or is no capture."""
@@ -145,9 +145,8 @@ class PcapSource(SourceStage):
                 source.session,
                 numbered=True,
                 fcs_length=interface.fcs_length,
-                like=self._memory,
+                memory=self._memory,
             )
-            self._memory = self._memory or parser
             if not link.is_known(interface.link_type):
                 log.warning(
                     "%s holds frames that are not of 802.11 (link type %d%s): they are dropped; "

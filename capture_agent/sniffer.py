@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from capture_agent import bpf, device, rights
 from capture_agent.device import LINK_TYPES
-from capture_agent.frame import FrameParser
+from capture_agent.frame import FrameParser, Memory
 from capture_agent.hop_plan import HopperOptions, check_channels, defaults
 from capture_agent.hopper import Hopper, from_options
 from capture_agent.listener import LISTENING, Listener, Run
@@ -134,7 +134,7 @@ class WifiSniffer(SourceStage):
         self._listeners: list[Listener] = []
         self._poll = select.poll()
         self._parsers: dict[tuple[str, int], FrameParser] = {}
-        self._own: set[str] = set()
+        self._memory = Memory()
         self._looked = 0.0
 
     def open(self) -> None:
@@ -214,14 +214,8 @@ class WifiSniffer(SourceStage):
         for listener in self._listeners:
             listener.look()
         if not self.keep_own:
-            self._watch(device.own_addresses())
+            self._memory.names.watch(device.own_addresses())
         self._count()
-
-    def _watch(self, own: set[str]) -> None:
-        if own != self._own:
-            self._own = own
-            for parser in self._parsers.values():
-                parser.names.watch(own)
 
     def _count(self) -> None:
         dropped = sum(listener.count() for listener in self._listeners)
@@ -251,9 +245,9 @@ class WifiSniffer(SourceStage):
                 for reason, count in parser.dropped.items():
                     self._dropped(reason, count)
                 parser.dropped.clear()
-        if not any(parser.names.met for parser in self._parsers.values()):
+        if not self._memory.names.met:
             return messages
-        own = self._own
+        own = self._memory.names.watched
         others = [
             m
             for m in messages
@@ -268,11 +262,9 @@ class WifiSniffer(SourceStage):
         template: dict[str, Any] = {"sensor": self.sensor_name, "interface": name}
         if self.labels:
             template["labels"] = self.labels
-        like = next(iter(self._parsers.values()), None)
-        parser = FrameParser(link_type, template, self.keep_bad_fcs, self._session, like=like)
-        if like is None:
-            parser.names.watch(self._own)
-        return parser
+        return FrameParser(
+            link_type, template, self.keep_bad_fcs, self._session, memory=self._memory
+        )
 
     def on_upstream(self, message: Message) -> Message | None:
         """A stage asks for a channel: a message of type `tune`, see `Hopper.steer`."""

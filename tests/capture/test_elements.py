@@ -294,7 +294,7 @@ def test_what_is_remembered_is_bounded(make: SimpleNamespace) -> None:
         body = make.element(0, b"%d" % number) + make.element(221, b"x" * 200)
         frames = make.mac(0x40, body=body), make.beacon(body)
         parser.parse([(0, frame, len(frame)) for frame in frames])
-    memory = parser._management
+    memory = parser._memory.management
     shapes = sum(len(known) for _, known in memory._shapes.values())
     assert len(memory._requests) + shapes <= management.LIMIT
     assert memory._bytes <= management.LIMIT_BYTES
