@@ -229,8 +229,8 @@ class _Request(socketserver.StreamRequestHandler):
             head += f"Content-Length: {len(content)}\r\n\r\n"
             self._send(head.encode() + content)
             return
-        self._send(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
         try:
+            self._send(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
             for piece in content:
                 self._send(b"%x\r\n%b\r\n" % (len(piece), piece))
             self._send(b"0\r\n\r\n")

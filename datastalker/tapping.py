@@ -146,13 +146,16 @@ class Taps:
             if self._open >= MOST_TAPS:
                 raise TooManyError(f"there are {MOST_TAPS} taps already, more would be felt")
             self._open += 1
-        return self._lines(stage, at, tap)
+        lines = self._lines(stage, at, tap)
+        next(lines)  # begun, so that it has an end even if who asked has gone by now
+        return lines
 
     def _lines(self, stage: str, at: str, tap: Tap) -> Iterator[bytes]:
         """Pipelines come and go meanwhile: a worker gets partitions."""
         hung: list[Place] = []
         told = monotonic()
         try:
+            yield b""
             yield tap.counts().encode()
             while True:
                 places = [p for p in self._places() if (p.stage, p.at) == (stage, at)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import pytest
@@ -151,6 +153,23 @@ def test_so_many_taps_and_no_more(running: Running) -> None:
         assert answer.code == 503
     for stream in streams:
         stream.close()
+
+
+def test_who_has_gone_before_the_answer_takes_no_place(running: Running) -> None:
+    for _ in range(MOST_TAPS + 1):
+        with socket.create_connection(running.server.server_address[:2]) as asking:
+            asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("ii", 1, 0))
+            asking.sendall(b"GET /tap?stage=oui HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    def free() -> bool:
+        try:
+            running.open(stage="oui").close()
+        except urllib.error.HTTPError as refused:
+            refused.close()
+            return False
+        return True
+
+    until(free)
 
 
 @pytest.mark.parametrize(
