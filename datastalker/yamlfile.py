@@ -47,6 +47,15 @@ for _tag, _pattern, _first in (
     )
 
 
+_RESOLVER = _Resolver()
+
+
+def is_text(written: str) -> bool:
+    """Whether it is read as text where it stands without quotes, not as a number, true or null."""
+    tag = _RESOLVER.resolve(yaml.ScalarNode, written, (True, False))  # type: ignore[no-untyped-call]
+    return bool(tag == "tag:yaml.org,2002:str")
+
+
 class _Loader(
     yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser, yaml.composer.Composer, _Resolver
 ):
@@ -74,7 +83,6 @@ class Document:
         self._environment = os.environ if environment is None else environment
         self._keys: dict[Path, Position] = {}
         self._values: dict[Path, Position] = {}
-        self._resolver = _Resolver()
         self._count = 0
         self.value: Any = None
         try:
@@ -162,7 +170,7 @@ class Document:
         if "${" in text:
             text = _REFERENCE.sub(lambda match: self._reference(match, path), text)
             if node.style is None:  # plain: what came in is typed as if it had stood there
-                tag = self._resolver.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+                tag = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         kind = tag.rpartition(":")[2]
         if kind == "null":
             return None

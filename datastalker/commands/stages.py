@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import sys
 import textwrap
 from pathlib import Path
@@ -18,6 +19,7 @@ from datastalker.errors import InputError
 from datastalker.options import Option, flat, options_of, suggest
 from datastalker.stage import REGISTRY, Component, Sink, SourceStage
 from datastalker.text import one_line
+from datastalker.yamlfile import is_text
 
 _CUT = """topic (cut)
 
@@ -131,6 +133,6 @@ def as_yaml(value: Any) -> str:
         return "[" + ", ".join(as_yaml(item) for item in value) + "]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {as_yaml(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, str) and (not value or not value.replace("_", "").isalnum()):
-        return f'"{value}"'
+    if isinstance(value, str) and not (value.replace("_", "").isalnum() and is_text(value)):
+        return json.dumps(value, ensure_ascii=False)
     return str(value)

@@ -11,6 +11,7 @@ from datastalker.options import suggest
 from datastalker.text import one_line
 from datastalker.trial import match
 from datastalker.trial.match import Clock
+from datastalker.yamlfile import is_text
 
 Line = tuple[str, str]
 """(style, text): wanted, got, or plain."""
@@ -118,6 +119,6 @@ def value(of: Any, clock: Clock, key: str = "") -> str:
         return "[" + ", ".join(value(item, clock) for item in of) + "]"
     if isinstance(of, str):
         text = one_line(of)
-        plain = bool(text) and text == text.strip() and not set(text) & set(",{}[]\"'#")
+        plain = is_text(text) and text == text.strip() and not set(text) & set(",{}[]\"'#")
         return text if plain else '"' + text.replace('"', '\\"') + '"'
     return one_line(str(of))

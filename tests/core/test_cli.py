@@ -17,6 +17,8 @@ import pytest
 import yaml
 
 from datastalker.cli import cli, main
+from datastalker.commands.stages import as_yaml
+from datastalker.yamlfile import Document
 
 STALK = Path(__file__).parents[2] / "stalk"
 SOURCE = '''\
@@ -375,6 +377,14 @@ def test_stages_explains_what_a_plug_in_brings(folder: Path) -> None:
         "three (source)\n\nGives three frames.\n\nOptions:\n  kind: text; default DATA\n"
         "      of this kind\n\nExample:\n  - three: {kind: DATA}\n"
     )
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a_b", "6", "1e3", "null", "True", "no", "", 'say "x"', "a\\b", 6, None, ["6", 6], {"a": "~"}],
+)
+def test_a_value_that_is_shown_is_read_as_itself(value: Any) -> None:
+    assert Document(f"option: {as_yaml(value)}", "c.yaml").value == {"option": value}
 
 
 def test_stages_knows_the_plug_ins_of_a_configuration(here: Callable[..., Done]) -> None:

@@ -212,6 +212,10 @@ FAILING = {
 - given: {ta: "02:00:00:00:00:01", seq: 1, odd: {a: {b: 1}}}
 - expect: {type: frame, count: 1}
 """,
+    '- rank: "6"\n          + rank: 6\n': """
+- given: {ta: "02:00:00:00:00:01", seq: 1, rank: 6}
+- expect: [{type: frame, rank: "6"}]
+""",
     "+ counting/al: 0, did you mean 'counting/all'?": """
 - given: {ta: "02:00:00:00:00:01", seq: 1}
 - expect: {counters: {counting/al: 1}}
