@@ -31,6 +31,10 @@ from datastalker.wire import framing_of
 
 _EXAMPLES = 10
 _FLUSH = 2_000
+_TOLD = 1_000
+
+Told = Callable[[str, int, tuple[int, int] | None], None]
+"""Called often: with what is being gone through, how many of them so far, what part of the whole."""
 
 
 @dataclass
@@ -66,11 +70,11 @@ def compare(
     topics: list[str],
     begin: Position | None = None,
     end: Position | None = None,
-    told: Callable[[int, tuple[int, int] | None], None] = lambda read, part: None,
+    told: Told = lambda what, count, part: None,
 ) -> Difference:
     """Read the topics once, by the old configuration's broker, and run both over it.
 
-    `told` is called after each batch: how many messages were read, and what part of Kafka's.
+    `told` hears of the `messages` that are read, then of the `results` that are compared.
     Raises ConfigError, BrokerError, RegistryError, and OutputError where no file can be kept.
     """
     try:
@@ -86,7 +90,7 @@ def _compare(
     topics: list[str],
     begin: Position | None,
     end: Position | None,
-    told: Callable[[int, tuple[int, int] | None], None],
+    told: Told,
 ) -> Difference:
     pipelines = [below(config, topics) for config in (old, new)]
     difference = Difference()
@@ -99,17 +103,19 @@ def _compare(
         merged = Merged(history, decoder)
         for messages in merged.read():
             difference.read += len(messages)
-            told(difference.read, history.progress())
+            told("messages", difference.read, history.progress())
             for side, given in enumerate((messages, [_apart(message) for message in messages])):
                 pipeline = pipelines[side]
                 if pipeline.stop_reason is not None:  # as `limit` ends a run
                     continue
                 outcome.add(side, pipeline.feed(given, now=merged.now) if given else [])
                 outcome.add(side, pipeline.tick(merged.now) if merged.now else [])
+            if all(pipeline.stop_reason is not None for pipeline in pipelines):
+                break
         difference.repeated, difference.unreadable = merged.repeated, merged.unreadable
         for side, pipeline in enumerate(pipelines):
             outcome.add(side, pipeline.finish())
-        outcome.count(difference)
+        outcome.count(difference, told)
     return difference
 
 
@@ -140,6 +146,7 @@ class _Outcome:
             "PRIMARY KEY (type, id, n)) WITHOUT ROWID"
         )
         self._rows: tuple[list[Any], list[Any]] = ([], [])
+        self._kept = 0
 
     def __enter__(self) -> _Outcome:
         return self
@@ -173,16 +180,18 @@ class _Outcome:
                     "coalesce(max(n), -1) + 1, ? FROM outcome WHERE type = ? AND id = ?",
                     (kind, identity, text, kind, identity),
                 )
+                self._kept += 1
         self._base.execute("COMMIT")
         self._rows[side].clear()
 
-    def count(self, difference: Difference) -> None:
+    def count(self, difference: Difference, told: Told) -> None:
         shown: Counter[str] = Counter()
         for side in (0, 1):
             self._write(side)
-        for kind, old, new in self._base.execute(
-            "SELECT type, old, new FROM outcome ORDER BY type, id, n"
-        ):
+        rows = self._base.execute("SELECT type, old, new FROM outcome ORDER BY type, id, n")
+        for number, (kind, old, new) in enumerate(rows):
+            if number % _TOLD == 0:
+                told("results", number, (number, self._kept))
             if old == new:
                 difference.same[kind] += 1
                 continue

@@ -30,9 +30,13 @@ def compare_files(
     topics = [topic] if topic else list(dict.fromkeys(cuts[0].values())) if cuts else []
     progress = Progress(what="messages", lines=True)
 
-    def told(read: int, part: tuple[int, int] | None) -> None:
+    def told(what: str, count: int, part: tuple[int, int] | None) -> None:
+        nonlocal progress
+        if what != progress.what:
+            progress.close()
+            progress = Progress(what=what, lines=True)
         if progress.due():
-            progress.show(read, part)
+            progress.show(count, part)
 
     try:
         found = compare(first, second, topics, begin, end, told)

@@ -492,6 +492,32 @@ def test_compare_tells_what_can_not_be_read_and_what_came_twice(place: Place) ->
     assert "no difference" in said
 
 
+def test_compare_tells_of_what_it_reads_and_then_of_what_it_compares(place: Place) -> None:
+    place.make()
+    place.put(*(record(batch(f"s{n}")) for n in range(1_200)))
+    heard: dict[str, list[tuple[int, tuple[int, int] | None]]] = {}
+
+    def told(what: str, count: int, part: tuple[int, int] | None) -> None:
+        heard.setdefault(what, []).append((count, part))
+
+    compare(place.config, place.config, [place.topic], told=told)
+
+    assert list(heard) == ["messages", "results"]
+    assert heard["messages"][-1][0] == 1_200
+    assert heard["results"] == [(0, (0, 1_200)), (1_000, (1_000, 1_200))]
+
+
+def test_compare_reads_no_further_than_both_go(place: Place) -> None:
+    place.make()
+    place.put(*(record(batch(f"s{n}")) for n in range(1_200)))
+    short = configuration.load(place.write("", "  - limit: {messages: 10}\n"))
+
+    found = compare(short, short, [place.topic])
+
+    assert (found.read, found.same) == (1_000, {"frame": 10})
+    assert compare(place.config, short, [place.topic]).read == 1_200
+
+
 def test_a_target_is_noted_to_be_partitioned_as_the_source(place: Place) -> None:
     topics = f"topics: {{{place.topic}: {{key: ssid}}}}\n"
     path = place.write(topics)
