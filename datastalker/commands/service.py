@@ -23,6 +23,15 @@ RUNS = Path("/run/systemd/system")
 """Is there where systemd has started the machine."""
 
 
+class _User(click.ParamType):
+    name = "name"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not _NAME.fullmatch(value):
+            self.fail(f"{value!r} can't be the name of a user", param, ctx)
+        return value
+
+
 @click.command("install-service")
 @config_option
 @click.option(
@@ -32,7 +41,9 @@ RUNS = Path("/run/systemd/system")
     "the file has no topic]",
 )
 @click.option("--sink", metavar="NAME", help="Which sink, where there are several.")
-@click.option("--user", metavar="NAME", help=f"Who it runs as; {USER}, made if not there.")
+@click.option(
+    "--user", type=_User(), metavar="NAME", help=f"Who it runs as; {USER}, made if not there."
+)
 @click.option("--enable", is_flag=True, help="Start it now, and at each start of the machine.")
 @click.option(
     "--uninstall", is_flag=True, help="Stop it and remove the unit; what it stored stays."
@@ -52,7 +63,10 @@ def install_service_command(
     The unit gives it an ordinary user, the rights and folders that the file asks for, and no others.
     Run it again after a change of these, or after DataStalker has moved. Needs root.
     """
-    _check_call(role, sink, user, enable, uninstall, dry_run)
+    if sink is not None and role not in (None, "sink"):
+        raise click.UsageError(f"--sink names a sink, and --role says {role}")
+    if uninstall and (enable or dry_run):
+        raise click.UsageError("--uninstall goes without --enable and --dry-run")
     _read_environment()
     config = configuration.load(path)
     if config.errors:
@@ -74,23 +88,6 @@ def install_service_command(
         click.echo(f"started, now and with the machine; its log: journalctl -fu {service.name}")
     else:
         click.echo(f"next: systemctl enable --now {service.name}")
-
-
-def _check_call(
-    role: str | None,
-    sink: str | None,
-    user: str | None,
-    enable: bool,
-    uninstall: bool,
-    dry_run: bool,
-) -> None:
-    """What goes together. Raises click.UsageError."""
-    if sink is not None and role not in (None, "sink"):
-        raise click.UsageError(f"--sink names a sink, and --role says {role}")
-    if uninstall and (enable or dry_run):
-        raise click.UsageError("--uninstall goes without --enable and --dry-run")
-    if user is not None and not _NAME.fullmatch(user):
-        raise click.UsageError(f"--user: {user!r} can't be the name of a user")
 
 
 def _read_environment() -> None:
