@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import re
-import sys
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +10,11 @@ from typing import TypeVar
 
 import click
 
+from datastalker.commands.csv_rows import Once, Row, files, read
 from datastalker.commands.tables import table
 from datastalker.errors import InputError
 from datastalker.moment import utc
-from datastalker.text import one_line
 
-Row = dict[str, str]
 _T = TypeVar("_T")
 
 
@@ -54,79 +50,6 @@ def report_command(directory: str, limit: int) -> None:
     if once.left_out:
         click.echo()
         click.echo(f"{once.left_out:,} rows left out: they stand in several files")
-
-
-def files(folder: Path, kind: str) -> list[Path]:
-    """The files of one type of messages in a folder.
-
-    Raises InputError where it can't be read.
-    """
-    try:
-        found = sorted(path for path in folder.iterdir() if path.suffix == ".csv")
-    except FileNotFoundError:
-        found = []
-    except OSError as error:
-        raise InputError(f"{folder}/ can't be read: {error.strerror}") from error
-    return [path for path in found if path.name.startswith(f"{kind}-")]
-
-
-class Once:
-    """Passes a row once, though it stands in several files: a run after a changed configuration
-    writes files of its own beside the earlier ones. A row without an id passes always.
-
-    Of an id only its hash is kept: some 100 bytes for a row, however long ids are.
-    """
-
-    def __init__(self) -> None:
-        self.left_out = 0
-
-    def __call__(self, rows: Iterator[Row]) -> Iterator[Row]:
-        seen: set[int] = set()
-        for row in rows:
-            if row.get("id"):
-                mark = hash(row["id"])
-                if mark in seen:
-                    self.left_out += 1
-                    continue
-                seen.add(mark)
-            yield row
-
-
-def read(paths: list[Path]) -> Iterator[Row]:
-    """The rows of CSV files, one after the other.
-
-    Raises InputError naming the file that is none, or the line that another program changed.
-    """
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    for path in paths:
-        try:
-            with open(path, encoding="utf-8", newline="") as handle:
-                reader = csv.DictReader(handle)
-                for row in reader:
-                    _check(row, f"{path}, line {reader.line_num}")
-                    yield row
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            said = getattr(error, "strerror", None) or error
-            raise InputError(f"{path} can't be read as CSV: {said}") from error
-
-
-_NUMBERS = ("signal_dbm", "beacons_held_back", "signal_avg_dbm", "first_seen", "last_seen")
-_WHOLE = re.compile("-?[0-9]+")
-_ADDRESS = re.compile("[0-9a-f]{2}(:[0-9a-f]{2}){5}")
-
-
-def _check(row: Row, where: str) -> None:
-    names = (*_NUMBERS, "timestamp") if "event" in row or "alert" in row else _NUMBERS
-    for name in names:
-        if (value := row.get(name)) and not _WHOLE.fullmatch(value):
-            raise InputError(_changed(where, name, value, "a whole number"))
-    if (value := row.get("ta")) and not _ADDRESS.fullmatch(value):
-        raise InputError(_changed(where, "ta", value, "an address"))
-
-
-def _changed(where: str, name: str, value: str, what: str) -> str:
-    shown = one_line(value[:40])
-    return f"{where}: {name} is '{shown}', not {what}; another program wrote that, such as a spreadsheet"
 
 
 @dataclass
