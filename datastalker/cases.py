@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
-from datastalker.options import Option, Path, option, options_of
+from datastalker.annotation import Path
+from datastalker.options import Option, option, options_of
 from datastalker.stats import StageStats
 from datastalker.yamlfile import Document
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from datastalker import catalog, read_cases, segments
 from datastalker.agent_settings import AGENT
+from datastalker.annotation import Path
 from datastalker.build import make
 from datastalker.condition import Predicate, compile_condition, misspelt
 from datastalker.errors import ConfigError, InputError
 from datastalker.kibana_settings import KIBANA, wrong_together
 from datastalker.message import KNOWN_KEYS
-from datastalker.options import Path, complete, options_of, suggest
+from datastalker.options import complete, options_of, suggest
 from datastalker.page_settings import SINKS
 from datastalker.registry_settings import REGISTRY_SETTINGS
 from datastalker.settings import CUT, SETTINGS, Config, Step

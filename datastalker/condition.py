@@ -17,8 +17,9 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from datastalker.annotation import Path
 from datastalker.message import FIELDS, FRAME_FIELDS, KIND_NAMES, PRESENCE_FIELDS, Message
-from datastalker.options import Path, Report, suggest
+from datastalker.options import Report, suggest
 
 Predicate = Callable[[Message], bool]
 Test = Callable[[Any], bool]

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from datastalker import moment
+from datastalker.annotation import Path
 from datastalker.condition import COMPARISONS, NUMERIC, misspelt
 from datastalker.message import FIELDS, KIND_NAMES, KNOWN_KEYS, Field
-from datastalker.options import Path, Report, suggest
+from datastalker.options import Report, suggest
 
 TIMES = ("timestamp", "first_seen", "last_seen")
 """Keys of a message that may be written as times, such as `start+5s`."""

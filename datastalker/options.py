@@ -15,17 +15,16 @@ import copy
 import difflib
 import functools
 import inspect
-import math
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
+
+from datastalker.annotation import Path, describe, fit, json_schema, supported
 
 REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()
 """The default of an option that must be given."""
 
-Path = tuple[str | int, ...]
 Report = Callable[[Path, str], None]
 """Called with where in the configuration a mistake is, and a sentence about it."""
 
@@ -101,7 +100,7 @@ def _options_of(cls: Any) -> dict[str, Option] | None:
         hints = typing.get_type_hints(base) if found else {}
         for name, value in found.items():
             annotation = hints.get(name, Any)
-            if not _supported(annotation):
+            if not supported(annotation):
                 raise TypeError(
                     f"option '{name}' is declared as {annotation}; its type may be bool, int, "
                     "float, str, Literal, list, dict, None, or several of them"
@@ -115,13 +114,6 @@ def _options_of(cls: Any) -> dict[str, Option] | None:
     return _from_signature(cls)
 
 
-def _supported(annotation: Any) -> bool:
-    """Whether YAML can hold it, and `_fit_one` can tell."""
-    if get_origin(annotation) in (Union, types.UnionType, list, dict):
-        return bool(get_args(annotation)) and all(map(_supported, get_args(annotation)))
-    return get_origin(annotation) is Literal or annotation in (*_WORDS, None, list)
-
-
 def _from_signature(cls: type) -> dict[str, Option]:
     try:
         hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
@@ -130,7 +122,7 @@ def _from_signature(cls: type) -> dict[str, Option]:
     return {
         name: Option(
             name,
-            hint if _supported(hint := hints.get(name, Any)) else Any,
+            hint if supported(hint := hints.get(name, Any)) else Any,
             REQUIRED if parameter.default is parameter.empty else parameter.default,
             "",
         )
@@ -158,7 +150,7 @@ def complete(
                 report(path, f"option '{name}' is missing: {opt.help or opt.type_name}")
             values[name] = None if opt.required else copy.copy(opt.default)
             continue
-        ok, value, wrong = _fit(opt.type, given[name])
+        ok, value, wrong = fit(opt.type, given[name])
         if not ok:
             shown = _hide(value) if opt.secret else _show(value)
             report((*path, name, *wrong), f"option '{name}' must be {opt.type_name}, not {shown}")
@@ -190,94 +182,6 @@ def _bounds(opt: Option, value: Any) -> str | None:
     return opt.check(value) if opt.check else None
 
 
-def _members(annotation: Any) -> tuple[Any, ...]:
-    if get_origin(annotation) in (Union, types.UnionType):
-        return get_args(annotation)
-    return (annotation,)
-
-
-def _fit(annotation: Any, value: Any) -> tuple[bool, Any, Path]:
-    """(fits, the value as that type, path to what doesn't fit inside it)."""
-    deeper: Path = ()
-    culprit = value
-    for member in _members(annotation):
-        ok, fitted, wrong = _fit_one(member, value)
-        if ok:
-            return True, fitted, ()
-        if wrong:
-            deeper, culprit = wrong, fitted
-    return False, culprit, deeper
-
-
-def _fit_one(annotation: Any, value: Any) -> tuple[bool, Any, Path]:
-    origin = get_origin(annotation)
-    if annotation is Any:
-        return True, value, ()
-    if annotation in (None, type(None)):
-        return value is None, value, ()
-    if origin is Literal:
-        return value in get_args(annotation), value, ()
-    if origin is list or annotation is list:
-        if not isinstance(value, list):
-            return False, value, ()
-        if annotation is list:
-            return True, value, ()
-        fitted_list = []
-        for index, item in enumerate(value):
-            ok, fitted, wrong = _fit(get_args(annotation)[0], item)
-            if not ok:
-                return False, fitted, (index, *wrong)
-            fitted_list.append(fitted)
-        return True, fitted_list, ()
-    if origin is dict or annotation is dict:
-        if not isinstance(value, dict):
-            return False, value, ()
-        if annotation is dict:
-            return True, value, ()
-        fitted_dict = {}
-        for key, item in value.items():
-            ok, fitted, wrong = _fit(get_args(annotation)[1], item)
-            if not ok:
-                return False, fitted, (key, *wrong)
-            fitted_dict[key] = fitted
-        return True, fitted_dict, ()
-    if annotation is float:
-        ok = isinstance(value, (int, float)) and not isinstance(value, bool)
-        ok = ok and math.isfinite(value)
-        return ok, float(value) if ok else value, ()
-    if annotation is int:
-        return isinstance(value, int) and not isinstance(value, bool), value, ()
-    return isinstance(value, annotation), value, ()
-
-
-_WORDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-    dict: "a mapping",
-    type(None): "null",
-    Any: "anything",
-}
-
-
-def describe(annotation: Any) -> str:
-    """A type in words."""
-    parts = []
-    for member in _members(annotation):
-        origin = get_origin(member)
-        if origin is Literal:
-            parts.append("one of " + ", ".join(str(arg) for arg in get_args(member)))
-        elif origin is list:
-            parts.append(f"a list of {describe(get_args(member)[0])}")
-        elif origin is dict:
-            parts.append(f"a mapping to {describe(get_args(member)[1])}")
-        else:
-            parts.append(_WORDS.get(member, getattr(member, "__name__", str(member))))
-    return " or ".join(parts)
-
-
 def _show(value: Any) -> str:
     if value is None:
         return "null"
@@ -296,26 +200,6 @@ def _hide(value: Any) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return "a number (not shown here); put quotes around it"
     return _show(value) if value is None else "what was given (not shown here)"
-
-
-_SCHEMA = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
-
-
-def json_schema(annotation: Any) -> dict[str, Any]:
-    """A type as JSON Schema."""
-    members = _members(annotation)
-    if len(members) > 1:
-        return {"anyOf": [json_schema(member) for member in members]}
-    origin = get_origin(annotation)
-    if origin is Literal:
-        return {"enum": list(get_args(annotation))}
-    if origin is list:
-        return {"type": "array", "items": json_schema(get_args(annotation)[0])}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": json_schema(get_args(annotation)[1])}
-    if annotation in (list, dict):
-        return {"type": "array" if annotation is list else "object"}
-    return {"type": _SCHEMA[annotation]} if annotation in _SCHEMA else {}
 
 
 def option_schema(opt: Option) -> dict[str, Any]:

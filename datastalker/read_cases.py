@@ -8,11 +8,12 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from datastalker import moment
+from datastalker.annotation import Path
 from datastalker.cases import CAPTURE, CASE, COUNTS, CRASHES, EXPECT, HEX, Case, Step
 from datastalker.errors import ConfigError, Problem
 from datastalker.expected import attempt, check_message, check_value
 from datastalker.message import KNOWN_KEYS
-from datastalker.options import Path, Report, complete, suggest
+from datastalker.options import Report, complete, suggest
 from datastalker.settings import Config
 from datastalker.stage import Sink, SourceStage
 from datastalker.yamlfile import Document

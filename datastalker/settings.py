@@ -8,10 +8,11 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from datastalker.agent_settings import AGENT
+from datastalker.annotation import Path
 from datastalker.condition import Predicate
 from datastalker.errors import Problem
 from datastalker.kibana_settings import KIBANA
-from datastalker.options import Path, complete, option, options_of
+from datastalker.options import complete, option, options_of
 from datastalker.page_settings import SINKS
 from datastalker.registry_settings import REGISTRY_SETTINGS
 from datastalker.stage import Component

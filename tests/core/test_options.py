@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import pytest
 
-from datastalker.options import complete, describe, json_schema, option, options_of
+from datastalker.annotation import describe, json_schema
+from datastalker.options import complete, option, options_of
 from datastalker.pipeline import Pipeline, Stage
 
 
