@@ -56,8 +56,7 @@ def checks(config: Config, role: str | None) -> list[Check]:
     remedy = "is the disk that Python lies on slow, or broken?"
     found.append(Check("packages", partial(_packages, wanted), remedy))
     if config.settings["log_file"] is not None:
-        path = Path(config.settings["log_file"]).expanduser().absolute().parent
-        look = partial(folder, "log", path, "log_file", 10)
+        look = partial(_log, Path(config.settings["log_file"]).absolute().parent)
         found.append(Check("log", look, "is the disk of log_file still there?"))
     plans = {
         plan.name: plan for s in wanted if s.role != "all" for plan in segment_topics(config, s)
@@ -129,11 +128,20 @@ def _configuration(config: Config, role: str | None) -> Iterator[Finding]:
     if config.errors:
         return
     if not _wanted(config, role):
-        cause = f"nothing in its pipeline is for a {role}"
+        cause = f"nothing in its pipeline is for {'an' if role == 'agent' else 'a'} {role}"
         remedy = "leave --role out, or give the file of this machine"
         yield failed("configuration", config.file, cause, remedy)
         return
     yield ok("configuration", f"{config.file}: {' → '.join(step.label for step in config.steps)}")
+
+
+def _log(path: Path) -> Iterator[Finding]:
+    """Its folder has to be there, other than those of sinks and spools."""
+    if os.path.isdir(path):
+        yield from folder("log", path, "log_file", 10)
+        return
+    cause = "a folder that a log is to be in is not made, but by `stalk install-service`"
+    yield failed("log", f"{path} is not there", cause, f"mkdir -p {path}, or change log_file")
 
 
 def _packages(wanted: list[Segment]) -> Iterator[Finding]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,24 @@ def test_where_nothing_is_wrong_nothing_failed(doctor: Any, capture: Path, tmp_p
     assert said.one("csv", "ok")["found"].startswith(f"{out}, will be made: can be written, ")
     assert said.one("configuration", "ok")["found"] == f"{doctor.file}: pcap → csv"
     assert not out.parent.exists()
+
+
+def test_the_folder_of_a_log_is_not_made_so_it_has_to_be_there(
+    doctor: Any, capture: Path, tmp_path: Path
+) -> None:
+    def whole(log: str) -> Any:
+        return doctor.whole({"pcap": {"path": str(capture)}}, "print", log_file=log)
+
+    folder = tmp_path / "logs"
+    said = doctor.look(whole(f"{folder}/x.log"))
+    assert said.one("log", "failed")["found"] == f"{folder} is not there"
+    command = [sys.executable, "-m", "datastalker", "run", "-c", str(doctor.file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert f"log_file: {folder}/x.log can't be written: No such file or direc" in done.stderr
+
+    folder.mkdir()
+    assert doctor.look(whole(f"{folder}/x.log")).one("log", "ok")
+    assert doctor.look(whole("~/x.log")).one("log", "failed")["found"].endswith("/~ is not there")
 
 
 def test_it_is_one_line_a_finding_and_a_sum(doctor: Any, capture: Path) -> None:
