@@ -25,7 +25,7 @@ from datastalker.cli import main
 from datastalker.page import Page, Server
 from datastalker.pipeline import Pipeline
 from datastalker.shown import as_line
-from datastalker.tapping import MOST_TAPS, QUEUE, Tap, places_of
+from datastalker.tapping import MOST_TAPS, QUEUE, Place, Tap, Taps, places_of
 from datastalker.testing import build, frame
 
 
@@ -128,6 +128,20 @@ class Clock:
     def __call__(self) -> float:
         self.now += 20e-6
         return self.now
+
+
+def test_where_to_look_is_asked_once_a_second_and_not_each_time() -> None:
+    asked: list[float] = []
+
+    def places() -> Iterator[Place]:
+        asked.append(time.monotonic())
+        yield from places_of([build(["oui"])])
+
+    lines = Taps(places).stream({"stage": "oui"})
+    until(lambda: next(lines) and len(asked) == 4)  # the first: whether there is such a stage
+    lines.close()
+
+    assert 1.9 < asked[-1] - asked[1] < 10
 
 
 def test_the_pipeline_forgets_who_has_gone(running: Running) -> None:
