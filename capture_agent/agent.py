@@ -134,7 +134,7 @@ class Agent:
         # If something was lost it is over: no more waiting for room.
         self._be_patient(patient and self.publisher.lost is None)
         try:
-            if not self.publisher.timed_out:
+            if not self._is_hopeless():
                 self._heartbeat_last()
                 self._await_delivery()
         finally:
@@ -168,16 +168,10 @@ class Agent:
                 is_over=lambda: self._source.live or self.pipeline.stop_reason is not None,
             )
             return
-        begin = moved = monotonic()
-        left, said = self.outbox.waiting, False
-        while self.outbox.waiting and not self.publisher.timed_out:
+        begin, said = monotonic(), False
+        while self.outbox.waiting and not self._is_hopeless():
             self.outbox.serve(_SLICE_SECONDS)
-            now = monotonic()
-            if self.outbox.waiting < left:
-                left, moved = self.outbox.waiting, now
-            if self._source.live and now - moved > _OVER_SECONDS:
-                break
-            if not said and now - begin > _SAY_SECONDS:
+            if not said and monotonic() - begin > _SAY_SECONDS:
                 said = True
                 trouble = self.outbox.trouble()
                 log.warning(
@@ -185,6 +179,12 @@ class Agent:
                     self.outbox.waiting,
                     f": {trouble}" if trouble else "",
                 )
+
+    def _is_hopeless(self) -> bool:
+        """Whether to wait for the broker is in vain."""
+        if self._source.live:
+            return self.outbox.stalled_seconds() > _OVER_SECONDS
+        return self.publisher.lost == TIMED_OUT
 
     def _await_last_word(self) -> None:
         begin = monotonic()

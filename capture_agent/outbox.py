@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from time import monotonic
 from typing import Any, Protocol
 
 from capture_agent.clock import steady
@@ -74,6 +75,9 @@ class Outbox(Protocol):
     def trouble(self) -> BrokerError | None:
         """What keeps parcels waiting, as far as known."""
 
+    def stalled_seconds(self) -> float:
+        """For how long nothing was confirmed while something waited."""
+
 
 class KafkaOutbox:
     """Hands parcels to librdkafka, which keeps them in memory until the broker has them.
@@ -102,6 +106,7 @@ class KafkaOutbox:
         self._faults = Faults(kafka, file)
         self._fatal: Any = None
         self._waiting = 0
+        self._moved = 0.0
         settings = {
             **client_settings(kafka),
             **self._faults.settings,
@@ -143,6 +148,8 @@ class KafkaOutbox:
             self._check()
             self.told(parcel, _word(error.args[0]))
             return True
+        if not self._waiting:
+            self._moved = monotonic()
         self._waiting += 1
         return True
 
@@ -157,8 +164,13 @@ class KafkaOutbox:
     def trouble(self) -> BrokerError | None:
         return self._faults.explain(0) if self._faults.heard else None
 
+    def stalled_seconds(self) -> float:
+        return monotonic() - self._moved if self._waiting else 0.0
+
     def _delivered(self, parcel: Parcel, sent: float, error: Any, message: Any) -> None:
         self._waiting -= 1
+        if error is None:
+            self._moved = monotonic()
         if error is None and parcel.kind == "status":
             kind, written_ms = message.timestamp()
             if kind == _BY_BROKER:

@@ -1,4 +1,4 @@
-"""Frames and events to parcels: batches of each partition, cut, encoded, numbered and counted."""
+"""Frames and events to parcels: batches of each partition, encoded, numbered and counted."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import Any
 
-from capture_agent.outbox import GIVEN_UP, TIMED_OUT, Outbox, Parcel
+from capture_agent.lanes import Lane, Lanes
+from capture_agent.outbox import GIVEN_UP, Outbox, Parcel
 from datastalker.clock import WRONG, any_wrong
 from datastalker.errors import OutputError, WireError
 from datastalker.message import Message
 from datastalker.text import printable
-from datastalker.topics import (
-    FRAME,
-    TopicPlan,
-    partition_field,
-    partition_of,
-    partition_of_value,
-)
+from datastalker.topics import FRAME, TopicPlan, partition_of
 from datastalker.wire import BatchEncoder, Framing, encode_event, schema_name
 
 log = logging.getLogger("datastalker.agent")
@@ -28,37 +22,10 @@ log = logging.getLogger("datastalker.agent")
 UNWRITABLE, NO_TOPIC = "unwritable", "no_topic"
 
 _MAX_BYTES = 800_000  # of a batch before compression: a broker takes a million unless told more
-_MAX_ADDRESSES = 1 << 14
 _WAIT_SECONDS = 0.1
 
 _TYPE, _TIMESTAMP = itemgetter("type"), itemgetter("timestamp")
 _FRAMES = {FRAME}
-
-
-class Lane:
-    """One partition of the topic of frames: the frames that wait for their batch to fill."""
-
-    __slots__ = ("frames", "number", "sequence", "since")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.sequence = 0
-        self.frames: list[Message] = []
-        self.since = 0.0
-
-
-class _Lanes(dict[Any, Callable[[Message], None]]):
-    """By the value of the topic's key: where to put a frame with it. Remembered, bounded."""
-
-    def __init__(self, lanes: list[Lane]) -> None:
-        self._lanes = lanes
-
-    def __missing__(self, value: Any) -> Callable[[Message], None]:
-        if len(self) >= _MAX_ADDRESSES:
-            self.clear()
-        lane = self._lanes[partition_of_value(value, len(self._lanes))]
-        put = self[value] = lane.frames.append
-        return put
 
 
 class Publisher:
@@ -91,24 +58,18 @@ class Publisher:
         self._now = 0
         self.lost: str | None = None
         """Why the first parcel that could not be delivered could not."""
-        self.timed_out = False
-        """The parcel that was told of last was tried for as long as it may be: nobody takes any."""
         self._topics, self._outbox, self._framing = topics, outbox, framing
         self._session = session
         outbox.told = self._told
-        self._size = batch_frames
         self._plan = topics.get(FRAME)
-        self._lanes: list[Lane] = []
+        self._lanes = Lanes(self._plan, batch_frames)
         if self._plan is not None:
-            self._lanes = [Lane(number) for number in range(self._plan.partitions)]
-            self._field = partition_field(self._plan.key)
             self._encoder = BatchEncoder(
                 sensor,
                 session,
                 labels=labels,
                 prefix=framing.prefix("frame_batch", self._plan.name),
             )
-        self._put = _Lanes(self._lanes)
         for kind, plan in topics.items():
             if kind != FRAME:
                 framing.prefix(schema_name(kind), plan.name)  # registered now, not with the first
@@ -131,39 +92,18 @@ class Publisher:
         if self._plan is None or not frames:
             return
         self.arrived += len(frames)
-        lanes = self._lanes
-        if len(lanes) == 1:
-            lanes[0].frames += frames
-        elif self._plan.key == "ta":
-            put = self._put
-            for frame in frames:
-                put[frame.get("ta") or frame.get("ra")](frame)
-        else:
-            put, field = self._put, self._field
-            for frame in frames:
-                put[field(frame)](frame)
-        size, since = self._size, time.monotonic()
-        for lane in lanes:
-            held = lane.frames
-            while len(held) >= size:
-                batch = held[:size]
-                del held[:size]
-                lane.since = 0.0
-                self._cut(lane, batch)
-            if held and not lane.since:
-                lane.since = since
+        for lane, batch in self._lanes.put(frames):
+            self._cut(lane, batch)
 
     def linger(self, seconds: float) -> None:
         """Send what has waited for longer than that."""
-        since = time.monotonic() - seconds
-        for lane in self._lanes:
-            if lane.frames and lane.since <= since:
-                self._cut(lane, self._take(lane))
+        for lane, batch in self._lanes.lingering(seconds):
+            self._cut(lane, batch)
 
     def heartbeat(self, now: int) -> None:
         """Tell every partition that it is `now`, behind the frames that wait for it."""
-        for lane in self._lanes:
-            self._cut(lane, self._take(lane))
+        for lane, batch in self._lanes.rest():
+            self._cut(lane, batch)
             self._encode(lane, [], now)
 
     def event(self, message: Message, plan: TopicPlan, kind: str = "event") -> None:
@@ -187,8 +127,8 @@ class Publisher:
 
     def drop_waiting(self) -> None:
         """Give up all that is not delivered yet; it counts as dropped."""
-        for lane in self._lanes:
-            self._take(lane)
+        for _ in self._lanes.rest():
+            pass
         if self._outbox.waiting:  # else a purge could take what is sent right after it, too
             self._outbox.drop()
         if self.waiting:
@@ -214,12 +154,6 @@ class Publisher:
                 printable(message.type),
             )
         self.events_dropped[NO_TOPIC] += 1
-
-    def _take(self, lane: Lane) -> list[Message]:
-        batch = lane.frames[:]
-        lane.frames.clear()
-        lane.since = 0.0
-        return batch
 
     def _cut(self, lane: Lane, frames: list[Message]) -> None:
         """Send frames as a batch; its `now` is the time of the last."""
@@ -287,8 +221,6 @@ class Publisher:
             self._check()
 
     def _told(self, parcel: Parcel, reason: str | None) -> None:
-        if reason is None or reason == TIMED_OUT:
-            self.timed_out = reason == TIMED_OUT
         if reason is None:
             if parcel.kind == "frames":
                 self.published += parcel.frames

@@ -218,6 +218,9 @@ class SpoolOutbox:
     def trouble(self) -> BrokerError | None:
         return self._closed() or self._kafka.trouble()
 
+    def stalled_seconds(self) -> float:
+        return self._kafka.stalled_seconds()
+
     def _send(self, parcel: Parcel, position: Position | None, *, drained: bool) -> bool:
         self._flights.start(parcel, position, drained=drained)
         taken = False
