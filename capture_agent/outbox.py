@@ -56,8 +56,10 @@ class Outbox(Protocol):
     told: Told
     full: str
     """The word for why there is no room."""
-    spooled: int
-    """Frames of this run that were taken, are not told of, and are safe on disk."""
+
+    @property
+    def spooled(self) -> int:
+        """Frames of this run that were taken, are not told of, and are safe on disk."""
 
     @property
     def waiting(self) -> int:

@@ -1,9 +1,10 @@
 """The spool: a directory that keeps parcels until the broker has them.
 
-Segments are appended to and removed, never changed; `cursor` says up to where all is delivered. It
-is written after the fact, so what was delivered shortly before a crash is given again, with the same
-bytes: who reads a topic knows repeats by session and sequence. Nothing in the directory keeps an
-agent from starting: what is damaged is passed over and counted.
+Segments are appended to and removed, never changed; `cursor` says up to where all is delivered, and
+`totals` how much is in them (see `spool_left`). Both are written after the fact: what was delivered
+shortly before a crash is given again, with the same bytes, and who reads a topic knows repeats by
+session and sequence. Nothing in the directory keeps an agent from starting: what is damaged is
+passed over and counted.
 """
 
 from __future__ import annotations
@@ -15,19 +16,11 @@ from collections import Counter, deque
 from contextlib import suppress
 from pathlib import Path
 
-from capture_agent import spool_format
+from capture_agent import spool_format, spool_left
 from capture_agent.outbox import Parcel
-from capture_agent.spool_files import (
-    SUFFIX,
-    Position,
-    Segment,
-    open_segment,
-    paths,
-    read_cursor,
-    take,
-    write_cursor,
-)
+from capture_agent.spool_files import SUFFIX, Position, Segment, take, write_cursor
 from capture_agent.spool_format import START, SegmentError
+from capture_agent.spool_totals import Totals
 
 log = logging.getLogger("datastalker.agent")
 
@@ -43,18 +36,14 @@ class SpoolFull(Exception):  # noqa: N818 - what it is
 class Spool:
     """An open spool: one process has it at a time.
 
-    `counts`: records not delivered, by kind; `places`: likewise, by topic and partition; `frames`:
-    those in them; `bytes`: of all segments.
+    `held`: what is not delivered; `bytes`: of all segments.
     """
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
         """Raises OutputError where another has it, or it can't be written."""
         self.directory, self.max_bytes = directory, max_bytes
-        self.counts: Counter[str] = Counter()
-        self.places: Counter[tuple[str, int]] = Counter()
-        self.frames = self.bytes = 0
-        self.unreadable = 0
-        """Frames that were lost since it was opened, for their records can't be read any more."""
+        self.unreadable: Counter[str] = Counter()
+        """Frames that turned out to be lost, by session: their records can't be read."""
         self._part = min(_LARGEST, max(1 << 18, max_bytes // _PARTS))
         self._lock = take(directory)
         self._writing: int | None = None
@@ -65,12 +54,23 @@ class Spool:
         self._done: set[Position] = set()
         self._ahead: set[Position] = set()
         """Appended by who sees to their delivery: `next` passes over them."""
-        self._segments: deque[Segment] = deque()
-        self._at = self._find()
+        left = spool_left.find(directory)
+        self._segments, self.held = deque(left.segments), left.held
+        self.bytes = sum(segment.size for segment in left.segments)
+        self._at, self._next = left.cursor, left.highest + 1
+        if self.batches:
+            spool_left.note(directory, self._segments)
+        else:
+            for segment in list(self._segments):  # nothing in it can be read
+                self._remove(segment)
 
     @property
     def batches(self) -> int:
-        return self.counts.total()
+        return self.held.kinds.total()
+
+    @property
+    def frames(self) -> int:
+        return self.held.frames.total()
 
     def oldest(self) -> int:
         """The time of the first record that is not delivered; 0: there is none. Another thread may
@@ -114,7 +114,9 @@ class Spool:
         last.size += len(data)
         self.bytes += len(data)
         self._unsynced = True
-        self._count(parcel, 1)
+        self.held.add(parcel)
+        if last.totals is not None:
+            last.totals.add(parcel)
         if ahead:
             self._ahead.add(position)
         return position
@@ -156,24 +158,17 @@ class Spool:
         """There is nothing more to give: what should be there all the same was damaged since."""
         if self.batches and not self._given and not self._ahead:
             log.error("%d batches can't be read any more; they are lost", self.batches)
-            self.unreadable += self.frames
-            self.counts.clear()
-            self.places.clear()
-            self.frames = 0
+            self.unreadable += self.held.frames
+            self.held = Totals()
             self._release()
 
     def done(self, position: Position, parcel: Parcel) -> None:
         """A record is delivered, or never will be."""
-        self._count(parcel, -1)
+        self.held.add(parcel, -1)
         self._done.add(position)
         while self._given and self._given[0] in self._done:
             self._done.discard(self._given.popleft())
         self._release()
-
-    def _count(self, parcel: Parcel, by: int) -> None:
-        self.counts[parcel.kind] += by
-        self.places[parcel.topic, parcel.partition] += by
-        self.frames += by * parcel.frames
 
     def drop_oldest(self) -> list[tuple[Position, Parcel]]:
         """Remove the oldest segment; gives what was not delivered of it."""
@@ -188,7 +183,7 @@ class Spool:
                 position = Position(segment.number, found.at)
                 if position >= cursor and position not in self._done:
                     lost.append((position, found.parcel))
-                    self._count(found.parcel, -1)
+                    self.held.add(found.parcel, -1)
         self._remove(segment)
         self._moved = True
         self._at = max(self._at, Position(segment.number + 1, START))
@@ -212,6 +207,7 @@ class Spool:
             self.sync()
         finally:
             self._end()
+            spool_left.note(self.directory, self._segments)
             if self._reading is not None:
                 os.close(self._reading[1])
                 self._reading = None
@@ -219,54 +215,14 @@ class Spool:
 
     @property
     def _cursor(self) -> Position:
-        return self._given[0] if self._given else self._at
-
-    def _find(self) -> Position:
-        """What an earlier run left; gives the cursor."""
-        cursor = read_cursor(self.directory)
-        highest = cursor.segment
-        for path in paths(self.directory):
-            number = int(path.stem)
-            highest = max(highest, number)
-            try:
-                segment = open_segment(path)
-            except SegmentError as error:
-                self._set_aside(path, error)
-                continue
-            self._segments.append(segment)
-            if number < cursor.segment:
-                self._remove(segment)
-                continue
-            self.bytes += segment.size
-            begin = at = max(START, cursor.offset) if number == cursor.segment else START
-            damaged = 0
-            for found in segment.records(begin):
-                damaged += found.at - at
-                at = found.next
-                self._count(found.parcel, 1)
-            damaged += segment.size - at
-            if damaged > 0:
-                text = "%s: %d bytes are no whole record (a crash, or a damaged disk); left out"
-                log.warning(text, path, damaged)
-        self._next = highest + 1
-        if not self.batches:
-            for segment in list(self._segments):  # nothing in it can be read
-                self._remove(segment)
-        return cursor
-
-    def _set_aside(self, path: Path, error: SegmentError) -> None:
-        if error.foreign:
-            log.warning("%s: %s; left as it is", path, error)
-            return
-        with suppress(OSError):
-            if path.stat().st_size <= START:
-                path.unlink()  # a crash when it was just made
-                return
-            log.error("%s: %s; its records are lost; kept as 'damaged'", path, error)
-            path.replace(self.directory / "damaged")
+        try:  # `oldest` is asked by another thread
+            return self._given[0]
+        except IndexError:
+            return self._at
 
     def _begin(self) -> Segment:
         self._end()
+        spool_left.note(self.directory, self._segments)
         salt = int.from_bytes(os.urandom(4))
         path = self.directory / f"{self._next:010d}{SUFFIX}"
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -286,7 +242,7 @@ class Spool:
             raise
         self._writing = file
         self.bytes += START
-        self._segments.append(Segment(self._next - 1, path, START, salt))
+        self._segments.append(Segment(self._next - 1, path, START, salt, Totals()))
         return self._segments[-1]
 
     def _end(self) -> None:

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from capture_agent import spool_format
 from capture_agent.outbox import Parcel
 from capture_agent.spool_format import START, Found, SegmentError
+from capture_agent.spool_totals import Totals
 from datastalker.errors import OutputError
 
 SUFFIX = ".spool"
@@ -32,12 +33,14 @@ class Position(NamedTuple):
 
 @dataclass(slots=True)
 class Segment:
-    """A file of records. `size`: up to where there may be some."""
+    """A file of records. `size`: up to where there may be some. `totals`: what was written to it;
+    None: nobody knows."""
 
     number: int
     path: Path
     size: int
     salt: int
+    totals: Totals | None = None
 
     def records(self, begin: int = START) -> Iterator[Found]:
         """Its whole records from there on."""

@@ -63,16 +63,14 @@ class Flights:
         flight.position = position
         self._young.pop(id(flight.parcel), None)
 
-    def off_disk(self, lost: dict[Position, Parcel]) -> list[Parcel]:
-        """These records are gone. Gives the parcels among them that are on their way, in memory
-        alone now, and may be delivered; they are taken out of `lost`."""
-        found = []
+    def off_disk(self, lost: dict[Position, Parcel]) -> None:
+        """These records are gone. Those that are on their way may be delivered, from memory alone
+        now; they are taken out of `lost`."""
         for flight in self._all.values():
             if flight.position in lost:
-                found.append(lost.pop(flight.position))
+                del lost[flight.position]
                 flight.position = None
                 self._young[id(flight.parcel)] = flight
-        return found
 
     def overdue(self, seconds: float, now: float) -> set[Place]:
         """The partitions of those that have been on their way for longer than that."""

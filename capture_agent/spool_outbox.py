@@ -73,8 +73,6 @@ class SpoolOutbox:
         self.told: Told = lambda parcel, reason: None
         self.patient = False
         """Nothing is dropped at the cap: who offers waits."""
-        self.spooled = 0
-        """Frames of ours that are on disk and not delivered."""
         self.earlier_published = 0
         self.earlier_dropped = 0
         """Frames of earlier runs."""
@@ -113,6 +111,11 @@ class SpoolOutbox:
         return self._kafka.waiting
 
     @property
+    def spooled(self) -> int:
+        """Frames of ours that are on disk and not delivered."""
+        return self._spool.held.frames[self._session]
+
+    @property
     def batches(self) -> int:
         """On disk and not delivered, those of earlier runs included."""
         return self._spool.batches
@@ -134,7 +137,7 @@ class SpoolOutbox:
             return self._kafka.offer(parcel)
         place = place_of(parcel)
         direct = self._is_open() and place not in self._stuck and self._runs[place] < _RUNS
-        if direct and parcel.kind == "event" and self._spool.counts["event"]:
+        if direct and parcel.kind == "event" and self._spool.held.kinds["event"]:
             direct = False
         if direct and self._in_order and self._is_behind(place):
             direct = False
@@ -150,7 +153,7 @@ class SpoolOutbox:
 
     def _is_behind(self, place: Place) -> bool:
         """Whether the disk has something for a partition that the client was not given."""
-        on_disk = self._spool.places[place]
+        on_disk = self._spool.held.places[place]
         return bool(on_disk) and on_disk > self._flights.from_disk(place)
 
     def serve(self, seconds: float = 0) -> None:
@@ -165,12 +168,9 @@ class SpoolOutbox:
         if not self._spool.batches and self._runs:
             self._runs.clear()
             self._last.clear()
-        if self._spool.unreadable:
-            self.earlier_dropped += max(0, self._spool.unreadable - self.spooled)
-            self._spool.unreadable = 0
-        if self.spooled and not self._spool.batches:
-            lost, self.spooled = self.spooled, 0
-            self.told(Parcel("", 0, b"", "frames", lost), DAMAGED)
+        for session, frames in self._spool.unreadable.items():
+            self._tell(Parcel("", 0, b"", "frames", frames, session=session), DAMAGED)
+        self._spool.unreadable.clear()
 
     def sync(self) -> None:
         """Make what is on disk last."""
@@ -241,7 +241,7 @@ class SpoolOutbox:
                 self._confirm(flight)
             if flight.position is not None:
                 self._spool.done(flight.position, parcel)
-            self._tell(parcel, reason, on_disk=flight.position is not None)
+            self._tell(parcel, reason)
         else:
             self._window.failed()
             if flight.position is not None:
@@ -250,7 +250,7 @@ class SpoolOutbox:
             try:
                 self._write(parcel, ahead=False)
             except (OSError, SpoolFull):
-                self._tell(parcel, reason, on_disk=False)
+                self._tell(parcel, reason)
 
     def _is_final(self, parcel: Parcel, reason: str) -> bool:
         return reason in FINAL or (reason in _UNKNOWN and parcel.topic not in self._topics)
@@ -321,8 +321,6 @@ class SpoolOutbox:
                 self._fail(error)
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self._make_room():
                     raise
-        if parcel.session == self._session:
-            self.spooled += parcel.frames
         if parcel.sequence >= 0:
             place = place_of(parcel)
             if self._last.get(place) != parcel.sequence - 1:
@@ -334,18 +332,14 @@ class SpoolOutbox:
         if not self._drop_oldest or self.patient or not self._spool.bytes:
             return False
         lost = dict(self._spool.drop_oldest())
-        for parcel in self._flights.off_disk(lost):
-            if parcel.session == self._session:
-                self.spooled -= parcel.frames
+        self._flights.off_disk(lost)
         self._again = deque(item for item in self._again if item[0] not in lost)
         for parcel in lost.values():
-            self._tell(parcel, FULL, on_disk=True)
+            self._tell(parcel, FULL)
         return True
 
-    def _tell(self, parcel: Parcel, reason: str | None, *, on_disk: bool) -> None:
+    def _tell(self, parcel: Parcel, reason: str | None) -> None:
         if parcel.session == self._session:
-            if on_disk:
-                self.spooled -= parcel.frames
             self.told(parcel, reason)
         elif reason is None:
             self.earlier_published += parcel.frames

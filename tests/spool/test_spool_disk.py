@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import zlib
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +30,7 @@ def parcel(number: int, size: int = 1000, kind: str = "frames", session: str = "
     return Parcel("wifi.frames", number % 3, value, kind, 7, None, session, number, 1_000 + number)
 
 
-def filled(path: Path, count: int, **options: int) -> Spool:
+def filled(path: Path, count: int, **options: Any) -> Spool:
     spool = Spool(path, options.pop("max_bytes", 4 * MB))
     for number in range(count):
         spool.append(parcel(number, **options))
@@ -219,6 +221,7 @@ def test_a_segment_with_a_damaged_header_is_set_aside_and_one_of_a_later_version
         "0000000008.spool",
         "damaged",
         "lock",
+        "totals",
     ]
 
 
@@ -232,6 +235,74 @@ def test_a_cursor_that_is_nonsense_means_from_the_beginning(tmp_path: Path, text
     (tmp_path / "cursor").write_bytes(text)
 
     assert len(given(Spool(tmp_path, 4 * MB))) == 5
+
+
+def bytes_read() -> int:
+    """By this process, so far."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_start_reads_nothing_but_what_a_crash_left_unknown(tmp_path: Path, crash: bool) -> None:
+    """A gigabyte would keep it from capturing for many seconds."""
+    spool = filled(tmp_path / "before", 3000)
+    if crash:
+        shutil.copytree(tmp_path / "before", tmp_path / "after")
+    spool.close()
+    if not crash:
+        (tmp_path / "before").rename(tmp_path / "after")
+    last = max((tmp_path / "after").glob("*.spool")).stat().st_size
+
+    before = bytes_read()
+    again = Spool(tmp_path / "after", 4 * MB)
+    read = bytes_read() - before
+
+    assert read < 50_000 + (last * 1.1 if crash else 0) < 700_000 < again.bytes / 4
+    assert (again.batches, again.frames) == (3000, 21_000)
+    assert again.held.places == {("wifi.frames", number): 1000 for number in range(3)}
+    assert [one.sequence for one in given(again)] == list(range(3000))
+    assert again.batches == 0
+
+
+def test_what_is_delivered_of_a_segment_is_not_counted_at_the_next_start(tmp_path: Path) -> None:
+    """Its note says what was written to it."""
+    spool = filled(tmp_path, 1500)
+    for _ in range(800):
+        spool.done(*spool.next())
+    spool.close()
+    for _ in range(3):
+        spool = Spool(tmp_path, 4 * MB)
+        assert (spool.batches, spool.frames) == (700, 4900)
+        spool.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0\n",
+        "x\n[]",
+        "[1]",
+        "223132457\n[]",
+        "{0}\n[[1]]",
+        "{0}\n[[1, 2, 3, 4, 5, 6]]",
+        "{0}\n5",
+    ],
+)
+def test_a_note_that_is_nonsense_is_not_believed(tmp_path: Path, text: str) -> None:
+    filled(tmp_path, 900).close()
+    body = text.partition("\n")[2]
+    (tmp_path / "totals").write_text(text.format(zlib.crc32(body.encode())))
+
+    assert Spool(tmp_path, 4 * MB).batches == 900
+
+
+def test_a_note_of_another_segment_of_that_number_is_not_believed(tmp_path: Path) -> None:
+    filled(tmp_path / "one", 10, session="then").close()
+    filled(tmp_path / "two", 10, session="now.").close()
+    shutil.copy(tmp_path / "one" / "totals", tmp_path / "two" / "totals")
+
+    assert Spool(tmp_path / "two", 4 * MB).held.frames == {"now.": 70}
 
 
 def test_a_record_inside_a_strangers_bytes_is_never_taken_for_one(tmp_path: Path) -> None:
@@ -258,13 +329,17 @@ def test_what_is_damaged_while_it_runs_is_lost_and_does_not_stand_in_the_way(
     assert spool.batches == 0
 
 
-def test_a_spool_of_which_nothing_can_be_read_is_an_empty_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("noted", [False, True])
+def test_a_spool_of_which_nothing_can_be_read_is_an_empty_one(tmp_path: Path, noted: bool) -> None:
     filled(tmp_path, 5).close()
     (path,) = tmp_path.glob("*.spool")
     damage(path, spool_format.START, bytes(path.stat().st_size - spool_format.START))
+    if not noted:
+        (tmp_path / "totals").unlink()
 
     spool = Spool(tmp_path, 2 * MB)
 
+    assert given(spool) == []
     assert (spool.batches, spool.bytes) == (0, 0)
     spool.append(parcel(9))
     assert [one.sequence for one in given(spool)] == [9]

@@ -61,6 +61,9 @@ class Link:
     def trouble(self) -> BrokerError | None:
         return None
 
+    def stalled_seconds(self) -> float:
+        return 0.0
+
 
 class Rig:
     def __init__(
@@ -281,6 +284,23 @@ def test_what_is_damaged_meanwhile_is_counted_by_whose_it_was(tmp_path: Path) ->
     assert rig.outbox.earlier_dropped + rig.outbox.earlier_published == 3
     assert rig.told.total() == 2
     assert rig.outbox.earlier_dropped > 0
+
+
+def test_what_of_an_earlier_run_was_damaged_before_the_start_is_counted(tmp_path: Path) -> None:
+    earlier = Rig(tmp_path, "earlier")
+    earlier.link.up = False
+    for _ in range(3):
+        earlier.offer()
+    earlier.outbox.drop()
+    earlier.outbox.close()
+    (segment,) = tmp_path.glob("*.spool")
+    data = segment.read_bytes()
+    segment.write_bytes(data[:50] + bytes([data[50] ^ 1]) + data[51:])
+    rig = Rig(tmp_path)
+
+    rig.wait(3)
+
+    assert (rig.outbox.earlier_published, rig.outbox.earlier_dropped) == (2, 1)
 
 
 def test_fresh_first_goes_beside_what_is_on_disk(tmp_path: Path) -> None:
