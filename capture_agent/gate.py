@@ -24,11 +24,8 @@ class Gate:
         self._over = threading.Event()
         threading.Thread(target=self._try, name="gate", daemon=True).start()
 
-    def is_open(self) -> bool:
-        return self.trouble is None
-
     def closed(self) -> BrokerError | None:
-        """Why it is not open yet."""
+        """Why it is not open yet; None: it is."""
         return self.trouble
 
     def end(self) -> None:

@@ -82,7 +82,6 @@ class SpoolOutbox:
         self._kafka, self._spool, self._session = kafka, spool, session
         self._seconds, self._drop_oldest, self._topics = seconds, drop_oldest, topics
         self._in_order = in_order
-        self._is_open: Callable[[], bool] = lambda: True
         self._closed: Callable[[], BrokerError | None] = lambda: None
         self._ended: Callable[[], None] = lambda: None
         kafka.told = self._told
@@ -95,15 +94,9 @@ class SpoolOutbox:
         self._synced = self._served = monotonic()
         self._said = self._failed = -_SAY_SECONDS
 
-    def wait_for(
-        self,
-        is_open: Callable[[], bool],
-        closed: Callable[[], BrokerError | None],
-        ended: Callable[[], None],
-    ) -> None:
-        """Give the broker nothing until it `is_open`: looked at, and as needed. `closed` says why
-        not yet; `ended` is called at the end."""
-        self._is_open, self._closed, self._ended = is_open, closed, ended
+    def wait_for(self, closed: Callable[[], BrokerError | None], ended: Callable[[], None]) -> None:
+        """Give the broker nothing while `closed` says why not yet; `ended` is called at the end."""
+        self._closed, self._ended = closed, ended
 
     @property
     def waiting(self) -> int:
@@ -136,7 +129,7 @@ class SpoolOutbox:
         if parcel.kind == "status":
             return self._kafka.offer(parcel)
         place = place_of(parcel)
-        direct = self._is_open() and place not in self._stuck and self._runs[place] < _RUNS
+        direct = self._closed() is None and place not in self._stuck and self._runs[place] < _RUNS
         if direct and parcel.kind == "event" and self._spool.held.kinds["event"]:
             direct = False
         if direct and self._in_order and self._is_behind(place):
@@ -160,7 +153,7 @@ class SpoolOutbox:
         self._kafka.serve(seconds)
         self._served = now = monotonic()
         self._look(now)
-        if self.draining and self._is_open():
+        if self.draining and self._closed() is None:
             self._drain(now)
         if now - self._synced >= self._seconds:
             self._synced = now

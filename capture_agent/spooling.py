@@ -100,7 +100,7 @@ def spool_outbox(
         topics=frozenset(topics),
     )
     if gate is not None:
-        outbox.wait_for(gate.is_open, gate.closed, gate.end)
+        outbox.wait_for(gate.closed, gate.end)
     return outbox
 
 

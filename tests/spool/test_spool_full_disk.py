@@ -20,6 +20,7 @@ from capture_agent.outbox import KafkaOutbox, Parcel
 from capture_agent.spool import Spool
 from capture_agent.spool_files import contents
 from capture_agent.spool_outbox import SpoolOutbox
+from datastalker.errors import BrokerError
 from datastalker.options import complete
 from datastalker.topics import KAFKA
 
@@ -30,7 +31,7 @@ outbox = SpoolOutbox(
     KafkaOutbox(kafka, "c.yaml", "test", 60, 0.3), spool, "me", 0.1,
     drop_oldest=drop_oldest, in_order=True, topics=("t",),
 )
-outbox.wait_for(lambda: False, lambda: None, lambda: None)
+outbox.wait_for(lambda: BrokerError("away", retriable=True), lambda: None)
 told, refused = Counter(), 0
 outbox.told = lambda parcel, reason: told.update({reason: parcel.frames})
 for number in range(count):
