@@ -44,7 +44,7 @@ class Agent:
 
     def __init__(self, config: Config) -> None:
         """Raises ConfigError, BrokerError, RegistryError, InputError or OutputError where it can't
-        run as configured; then it leaves everything as it was."""
+        run as configured; then, and when it is interrupted, it leaves everything as it was."""
         segment = _first(config)
         import_kafka()
         self._settings = config.agent
@@ -61,13 +61,13 @@ class Agent:
             opened.callback(self._source.close)
             self._source.open()  # the producer below starts threads
             self._open(config, segment, opened)
+            name = ", ".join(dict.fromkeys(plan.name for plan in segment.target.values()))
+            out = _Out(self.pipeline.stats, agent=self)
+            out.state = State()
+            self.pipeline.entries.append(Entry(out, f"→ {name}"))
+            self._turned = self._reported = monotonic()
+            self._reported -= max(0.0, self._settings["status_seconds"] - _SOON_SECONDS)
             opened.pop_all()
-        name = ", ".join(dict.fromkeys(plan.name for plan in segment.target.values()))
-        out = _Out(self.pipeline.stats, agent=self)
-        out.state = State()
-        self.pipeline.entries.append(Entry(out, f"→ {name}"))
-        self._turned = self._reported = monotonic()
-        self._reported -= max(0.0, self._settings["status_seconds"] - _SOON_SECONDS)
 
     def _open(self, config: Config, segment: Segment, opened: ExitStack) -> None:
         sensors = sensors_topic(config)

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from capture_agent import device, device_change
@@ -141,15 +143,19 @@ class Monitors:
             )
         try:
             self._clear(name, ours)
-            self._make(card, ours)
+            with _uninterrupted():
+                self._make(card, ours)
+                self._made[name] = ours, lock
         except BaseException as error:
+            if name in self._made:  # a signal
+                raise
             lock.close()
             if up or not isinstance(error, OSError) or error.errno not in _CANNOT:
                 raise
-            self._switch(name, "monitor")
-            self._switched.add(name)
+            with _uninterrupted():
+                self._switch(name, "monitor")
+                self._switched.add(name)
             return name
-        self._made[name] = ours, lock
         if up:
             _warn_of_users(name)
         return ours
@@ -192,6 +198,16 @@ class Monitors:
         if self._wireless is None:
             self._wireless = self._connect()
         return self._wireless
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A signal comes before what is done here, or behind it: what is made is also noted."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _lock(name: str) -> socket.socket | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import click
 
 from datastalker import extras
 from datastalker.commands import running
 from datastalker.commands.options import config_option
+from datastalker.errors import StopPipeline
 
 
 @click.command("capture")
@@ -22,5 +25,15 @@ def capture_command(path: str, quiet: bool = False) -> None:
     checked = running.load(path)
     with extras.needs("an agent", "agent"):
         from capture_agent.agent import Agent
-    agent = Agent(checked)
+    running.stop_on_signals(_end_the_start)
+    try:
+        agent = Agent(checked)
+    except StopPipeline as stop:
+        click.echo(f"stopped: {stop.reason}, before anything was captured", err=True)
+        return
     running.run(checked, agent.pipeline, agent.turn, page=agent.page, quiet=quiet)
+
+
+def _end_the_start(reason: str) -> NoReturn:
+    """The broker may be waited for, and an interface in monitor mode is there already."""
+    raise StopPipeline(reason)

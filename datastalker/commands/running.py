@@ -60,8 +60,8 @@ def run(
     where. Raises DataStalkerError, also where a stage lost every
     message that it got.
     """
-    spare_the_collector()
     stop_on_signals(pipeline.stop)
+    spare_the_collector()
     where = pages.of_agent(config)
     if page is not None and where.port is not None:
         assert pipeline.source is not None
@@ -119,9 +119,9 @@ def stop_on_signals(stop: Callable[[str], None]) -> None:
     """Call `stop` with the signal's name on Ctrl-C and SIGTERM; a second one ends at once."""
 
     def handler(number: int, frame: FrameType | None) -> None:
-        stop(signal.Signals(number).name)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one, of either, is meant
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop(signal.Signals(number).name)
 
     signal.signal(signal.SIGINT, handler)
     signal.signal(signal.SIGTERM, handler)

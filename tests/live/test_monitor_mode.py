@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -95,6 +96,23 @@ def test_an_interface_is_made_beside_it_marked_and_removed(cards: Cards, wlan: s
 
     assert device.find(cards.ours) is None
     assert device.find(wlan) is not None
+
+
+def test_one_that_is_being_made_when_a_signal_comes_is_removed(cards: Cards, wlan: str) -> None:
+    make = cards.add_monitor
+
+    def interrupted(card: Card, name: str) -> None:
+        make(card, name)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    cards.add_monitor = interrupted  # type: ignore[method-assign]
+    monitors = Monitors(lambda: cards)
+    with pytest.raises(KeyboardInterrupt):
+        monitors.prepare([wlan])
+    assert cards.made
+    monitors.close()
+
+    assert device.find(cards.ours) is None
 
 
 def test_what_a_crash_left_behind_is_made_anew(

@@ -151,7 +151,7 @@ class Node:
         """`stalk capture`, under way."""
         command = [sys.executable, "-m", "capture_agent", "-c", str(self.file)]
         process = subprocess.Popen(
-            command, cwd=ROOT, stderr=subprocess.PIPE, text=options.pop("text", True), **options
+            command, **{"cwd": ROOT, "stderr": subprocess.PIPE, "text": True} | options
         )
         self.started.append(process)
         return process

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -20,7 +25,7 @@ from datastalker.pipeline import Pipeline, SourceStage
 from infra.local import Kafka
 
 Make = Callable[..., Any]
-SECONDS = 60
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @Pipeline.register_stage("still_air")
@@ -83,6 +88,44 @@ def test_one_that_can_not_start_closes_its_source(
         agent_of(node)
 
     assert done == ["open", "close"]
+
+
+_AIR = '''\
+from pathlib import Path
+from datastalker.pipeline import Pipeline, SourceStage
+
+@Pipeline.register_stage("air_of_here")
+class Air(SourceStage):
+    """Notes in the folder what is done with it."""
+    live = True
+    def open(self):
+        Path("open").touch()
+    def run(self):
+        yield from ()
+    def close(self):
+        Path("close").touch()
+'''
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_is_ended_while_it_waits_for_the_broker_closes_its_source(
+    make_node: Make, number: signal.Signals
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        broker = SimpleNamespace(bootstrap_servers=f"127.0.0.1:{silent.getsockname()[1]}")
+        node = make_node(broker, 0, source="air_of_here", settings={"plugins": ["air.py"]})
+        (node.folder / "air.py").write_text(_AIR)
+        node.write()
+        process = node.start(cwd=node.folder, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        make_node.until((node.folder / "open").exists, "the source")
+        begin = time.monotonic()
+        process.send_signal(number)
+        said = make_node.end(process)
+
+    assert time.monotonic() - begin < 4  # it would wait for 8 s
+    assert said.code == 0
+    assert said.text == f"stopped: {number.name}, before anything was captured\n"
+    assert (node.folder / "close").exists()
 
 
 def test_one_that_can_not_start_leaves_its_spool_to_the_next(kafka: Kafka, make_node: Make) -> None:
