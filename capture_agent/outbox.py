@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from capture_agent.clock import steady
 from datastalker.broker_faults import Faults
 from datastalker.errors import BrokerError, OutputError
-from datastalker.topics import client_settings
+from datastalker.topics import ONCE, client_settings
 
 GIVEN_UP = "not_delivered"
 """Of a parcel that still waited when the agent ended."""
@@ -114,8 +114,7 @@ class KafkaOutbox:
             **self._faults.settings,
             "error_cb": self._error,
             "client.id": client_id,
-            "enable.idempotence": True,
-            "acks": "all",
+            **ONCE,
             "compression.type": kafka["compression"],
             # Parcels are batches already; and librdkafka spins for the last millisecond of a wait.
             "linger.ms": 0,

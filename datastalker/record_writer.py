@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from datastalker.broker_faults import Faults
 from datastalker.record import Record
-from datastalker.topics import client_settings
+from datastalker.topics import ONCE, client_settings
 
 if TYPE_CHECKING:
     from datastalker.config import Config
@@ -44,8 +44,7 @@ class RecordWriter:
             {
                 **client_settings(config.kafka),
                 **self._faults.settings,
-                "acks": "all",
-                "enable.idempotence": True,
+                **ONCE,
                 "message.max.bytes": 64 << 20,  # the topic's own limit decides
                 "queue.buffering.max.kbytes": _WAITING_KB,
                 "compression.type": config.kafka["compression"],

@@ -158,6 +158,17 @@ def client_settings(kafka: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
+ONCE: dict[str, Any] = {
+    "enable.idempotence": True,
+    "acks": "all",
+    # A broker knows the repeats of five requests. With five on their way in one partition
+    # librdkafka polls without a pause until one is answered; with fewer it sleeps.
+    "max.in.flight.requests.per.connection": 4,
+}
+"""librdkafka's settings for producers of which each message is in its partition once, in order,
+however often it had to be sent."""
+
+
 def murmur2(data: bytes) -> int:
     """Kafka's own hash of a key (Utils.murmur2), as an unsigned 32-bit number."""
     length = len(data)

@@ -12,6 +12,7 @@ from confluent_kafka import KafkaException, Message, Producer
 from datastalker import dead_letter
 from datastalker.errors import RetryLater
 from datastalker.text import one_line
+from datastalker.topics import ONCE
 
 log = logging.getLogger("datastalker.sink")
 
@@ -24,7 +25,7 @@ class DeadLetters:
     def __init__(self, settings: dict[str, Any], topic: str, who: str) -> None:
         """`settings`: those of librdkafka to reach the broker."""
         large = {"message.max.bytes": 64 << 20}  # what came from this broker may go to it
-        self._producer = Producer({**settings, **large, "acks": "all", "enable.idempotence": True})
+        self._producer = Producer({**settings, **large, **ONCE})
         self.topic, self.who = topic, who
         self._failed: list[tuple[Message, list[tuple[str, bytes]]]] = []
         self._open = 0

@@ -3,12 +3,17 @@ nothing uncounted. One broker for all of it, apart from the other tests'."""
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from capture_agent.outbox import KafkaOutbox, Parcel
 from infra.local import Kafka
 
 Make = Callable[..., Any]
@@ -38,6 +43,37 @@ def test_a_broker_that_is_killed_and_restarted_has_every_frame_once(
     assert node.published() == node.embedded()
     for batches in node.batches().values():
         assert [batch.sequence for batch in batches] == list(range(len(batches)))
+
+
+def test_a_broker_that_says_nothing_is_waited_for_in_sleep(
+    frail: Kafka, make_node: Make, paused: Callable[[], None]
+) -> None:
+    node = make_node(frail, 0, partitions=1).ready()
+    outbox = KafkaOutbox(node.write().kafka, "c.yaml", "test", 60, 8)
+    parcel = Parcel(node.frames, 0, bytes(1000), "heartbeat")
+    outbox.offer(parcel)
+    make_node.until(lambda: outbox.serve(0.1) or not outbox.waiting, "that it is sent")
+
+    paused()
+    for _ in range(50):  # each would be a request of its own
+        outbox.offer(parcel)
+        outbox.serve(0.02)
+    before = _client_seconds()
+    time.sleep(3)
+    spent = _client_seconds() - before
+    outbox.drop()
+
+    assert spent < 0.3
+
+
+def _client_seconds() -> float:
+    """CPU seconds of the threads of librdkafka in this process."""
+    ticks = 0
+    for task in Path("/proc/self/task").iterdir():
+        _, name, fields = re.split(r"[()]", (task / "stat").read_text())
+        if name.startswith("rdk:"):
+            ticks += sum(map(int, fields.split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def test_frames_of_a_file_that_can_t_be_delivered_in_time_end_it_with_exit_code_1(
