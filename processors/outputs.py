@@ -66,7 +66,7 @@ class Outputs:
             self._field = partition_field(self._frames.key)
             self._numbers: dict[Any, int] = {}  # by the value of the key: hashing costs 2 µs
             prefix = framing.prefix("frame_batch", self._frames.name)
-            self._encoder = BatchEncoder("", "", prefix=prefix)
+            self._encoder = BatchEncoder("", "", prefix=prefix, to_pass_on=True)
         for kind, plan in segment.target.items():
             if kind != FRAME:
                 framing.prefix(schema_name(kind), plan.name)  # registered now, not with the first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from datastalker.errors import WireError
 from datastalker.message import Message
@@ -30,15 +30,16 @@ class BatchEncoder:
         interface: str | None = None,
         file: str | None = None,
         prefix: bytes | None = None,
+        to_pass_on: bool = False,
     ) -> None:
+        """`to_pass_on`: most messages were read by a decoder that was told the same."""
         self._origin = Origin(sensor, interface, file, dict(labels or {}))
         self._session = session
         self._prefix = single_object_prefix("frame_batch") if prefix is None else prefix
         self._writer = FrameWriter(self._origin)
-
-    def frame(self, message: Message) -> bytes:
+        write = self._writer.write_again if to_pass_on else self._writer.write
+        self.frame: Callable[[Message], bytes] = write
         """The bytes of one frame. Raises WireError where it can't be written; others can."""
-        return self._writer.write(message)
 
     def batch(
         self,
@@ -82,7 +83,7 @@ class BatchEncoder:
         clock_offset_ms: float | None = None,
     ) -> bytes:
         """`batch` of the `frame`s of messages, all of which must be writable."""
-        written = [self._writer.write(message) for message in messages]
+        written = list(map(self.frame, messages))
         return self.batch(
             written, sequence=sequence, sent_at=sent_at, now=now, clock_offset_ms=clock_offset_ms
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Any
 
-from datastalker.wire.memo import Memo, Step
+from datastalker.wire.memo import Memo, Step, Text, Time
 
 OFTEN = 8
 """So often a shape must have come before a function is made of it: that takes as long as many frames."""
@@ -41,7 +41,11 @@ class Shape:
             write, places = self._places[at]
             picked = ",".join(f"v{place}" for place in places)
             memo = getattr(write, "__self__", None)
-            if isinstance(memo, Memo):
+            if isinstance(write, Time | Text):
+                source, meant = write.inline(name, picked)
+                parts.append(source)
+                given |= meant
+            elif isinstance(memo, Memo):
                 given[name] = memo
                 parts.append(f"{name}[{picked}]")
             else:

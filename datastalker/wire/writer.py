@@ -24,7 +24,16 @@ from datastalker.message import Message
 from datastalker.wire import frames
 from datastalker.wire.extra import ExtraWriter
 from datastalker.wire.frames import ABSENT, ADDRESSES, IN_WPS, INHERITED, LISTS, Origin
-from datastalker.wire.memo import ByIdentity, Memo, Memory, Step, write_number, write_text
+from datastalker.wire.memo import (
+    ByIdentity,
+    Memo,
+    Memory,
+    Step,
+    Text,
+    Time,
+    write_number,
+    write_text,
+)
 from datastalker.wire.primitives import Codec, write_long
 from datastalker.wire.reader import Wire
 from datastalker.wire.shape import OFTEN, Shape
@@ -67,8 +76,8 @@ class FrameWriter:
             "duration": Memo(numbers, write_number(b"\2", bits=32)),
         }
 
-    def write(self, message: Message) -> bytes:
-        """The bytes of one frame. Raises WireError where it can't be written."""
+    def write_again(self, message: Message) -> bytes:
+        """The bytes of one frame, by those that it was read from. Raises as `write` does."""
         wire = getattr(message, "wire", None)
         if wire is not None:
             try:
@@ -87,7 +96,7 @@ class FrameWriter:
                         return b"".join((before, again[1], after, extra))
             except _UNUSUAL:
                 pass
-        return self._write(message)
+        return self.write(message)
 
     def _learn_tail(self, keys: tuple[str, ...]) -> Step | None:
         """How `heard_by`, which isn't there, and `extra` with these keys are written; None: one of
@@ -103,12 +112,13 @@ class FrameWriter:
     def _learn_sender(self, message: Message, wire: Wire, extra: bytes) -> bytes:
         """The bytes of a frame, in which stands how its sender is written from now on."""
         _, _, before, sender, after = wire
-        whole, after = self._write(message), after + extra
+        whole, after = self.write(message), after + extra
         if whole.startswith(before) and whole.endswith(after):
             self._senders.remember(sender, whole[len(before) : len(whole) - len(after)])
         return whole
 
-    def _write(self, message: Message) -> bytes:
+    def write(self, message: Message) -> bytes:
+        """The bytes of one frame. Raises WireError where it can't be written."""
         keys = tuple(message)
         way = self._ways.get(keys)
         try:
@@ -137,14 +147,15 @@ class FrameWriter:
             return self._numbers[name].__getitem__
         if name in self._lists:
             return _list_step(self._lists[name])
-        return {
-            "timestamp": write_number(),
-            "id": write_text,
+        steps: dict[str, Step] = {
+            "timestamp": Time(),
+            "id": Text(),
             "frame_number": write_number(b"\2"),
             "tsf": write_number(b"\2", frames.signed),
             "labels": self._labels,
             "heard_by": _heard_by,
-        }[name]
+        }
+        return steps[name]
 
     def block(self, names: tuple[str, ...], present: tuple[str, ...], codec: Codec) -> Step:
         """How the values of neighbouring fields are written, of which those present are picked."""

@@ -13,7 +13,7 @@ from datastalker.message import Message
 from datastalker.segments import sensors_topic
 from datastalker.simulator.scene import Options
 from datastalker.simulator.write import write_scene
-from datastalker.wire import decode_batch
+from datastalker.wire import BatchDecoder, decode_batch
 from datastalker.wire.encoder import BatchEncoder
 from infra.local import Kafka
 
@@ -123,11 +123,12 @@ def test_in_a_worker_what_was_changed_is_not_passed_on_by_the_bytes_it_was_read_
     head = {"sequence": 0, "sent_at": 0, "now": 0}
     read = BatchEncoder("porch", "s").encode(frames, **head)
     assert found(read, said) == set(said)
-    out = BatchEncoder("worker", "w")
+    decoder = BatchDecoder(to_pass_on=True)
+    out = BatchEncoder("worker", "w", to_pass_on=True)
 
-    same = out.encode(decode_batch(read).messages, **head)
+    same = out.encode(decoder.decode(read).messages, **head)
     assert found(same, said) == set(said)
-    batch = decode_batch(read).messages
+    batch = decoder.decode(read).messages
     hidden = out.encode(pipeline.feed(batch), **head)
 
     assert len(decode_batch(hidden).messages) == len(frames)
