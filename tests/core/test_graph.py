@@ -83,8 +83,8 @@ pipeline:
   - "<script>alert(\"x\")</script>`\"]} end %%{init}%% \e[31m日本語":
       text: "a\nb]\"]; click n0 \"javascript:alert(1)\" --> #60; | end"
       smtp_password: hunter2
-      headers: {Authorization: Bearer hunter2, X-Token: hunter2}
-      accounts: [{user: me, password: hunter2}]
+      headers: {Authorization: Bearer hunter2, X-Token: hunter2, X-Api-Key: 86753090}
+      accounts: [{password: hunter2}, {credentials: {pin: hunter2}}, {tokens: [hunter2]}]
       when: {ssid: {matches: "[<\"|]"}}
   - topic: b
   - csv: {directory: "out\e]0;x\a"}
@@ -178,6 +178,7 @@ def test_no_drawing_shows_a_secret(draw: Draw, form: str) -> None:
     shown = draw(HOME, "--format", form) + draw(HOSTILE, "--format", form)
 
     assert "hunter2" not in shown
+    assert "86753090" not in shown
     assert "secret" not in shown.replace("(secret)", "")
     assert "smtp_password: (secret)" in shown
 

@@ -22,7 +22,7 @@ from datastalker.topics import TopicPlan
 
 _CREDENTIALS = re.compile(r"//[^/@\s]+@")
 _SECRET = re.compile(
-    r"pass(word|phrase)?$|secret|token|api_?key|credential|^authori[sz]ation$", re.I
+    r"pass(word|phrase)?$|secret|token|api[_-]?key|credential|^authori[sz]ation$", re.I
 )
 """Names of options that plug-ins may have forgotten to declare as secret, and of what stands in
 mappings of theirs, such as headers."""
@@ -152,7 +152,9 @@ def _conditions(condition: Any) -> str:
 
 
 def _named(name: Any, value: Any) -> str:
-    return "(secret)" if isinstance(value, str) and _SECRET.search(str(name)) else _shown(value)
+    """What is named like a secret is one: text, digits, or several of them."""
+    is_one = value is not None and not isinstance(value, bool) and _SECRET.search(str(name))
+    return "(secret)" if is_one else _shown(value)
 
 
 def _shown(value: Any) -> str:
