@@ -109,7 +109,7 @@ def top_command(
         to_the_end = capture is not None and seconds is None
         _print(live, view, query, None if to_the_end else seconds or _WAIT_SECONDS, limit)
     else:
-        _show(live, view, query, refresh)
+        _show(live, view, query, refresh, typed or "")
     if live.error is not None:
         raise live.error
 
@@ -200,7 +200,7 @@ def _whole(value: Any) -> Any:
     return round(value) if isinstance(value, float) else value
 
 
-def _show(live: Live, view: View, query: Query, refresh: float) -> None:
+def _show(live: Live, view: View, query: Query, refresh: float, typed: str) -> None:
     with extras.needs("the screen of stalk top", "ui"):
         from datastalker.top.app import TopApp
     root = logging.getLogger()
@@ -211,7 +211,7 @@ def _show(live: Live, view: View, query: Query, refresh: float) -> None:
     root.addHandler(LogToEvents(live))
     live.start()
     try:
-        app = TopApp(live, view, query, refresh)
+        app = TopApp(live, view, query, refresh, typed)
         app.run()
     finally:
         live.stop()

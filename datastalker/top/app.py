@@ -82,14 +82,17 @@ class TopApp(App[None]):
         Binding("escape", "all", show=False),
     ]
 
-    def __init__(self, live: Live, view: View, query: Query, refresh: float = 1.0) -> None:
+    def __init__(
+        self, live: Live, view: View, query: Query, refresh: float = 1.0, typed: str = ""
+    ) -> None:
+        """`typed`: a filter, as if it had been typed here."""
         super().__init__(ansi_color=True)  # the terminal's own colours, and few bytes over ssh
         self.theme = "ansi-dark"
         self.animation_level = "none"
         self.live, self.view, self.every = live, view, refresh
         self.queries = {each.name: Query(each.sort, each.reverse) for each in VIEWS}
         self.queries[view.name] = query
-        self.typed = ""
+        self.typed = typed
         self.head, self.foot = Static(id="head", markup=False), Static(id="foot", markup=False)
         self.table = TableView(view, query)
         self.asked = Input(placeholder="text, or signal_dbm: {gte: -60}", compact=True)
@@ -109,7 +112,8 @@ class TopApp(App[None]):
                 asyncio.get_running_loop().add_signal_handler(number, self.exit)
         self.table.focus()
         self.set_interval(self.every, self.draw)
-        self.draw()
+        self.asked.value = self.typed
+        self._filter(self.typed)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """On another screen than the tables only what makes sense there. A slash can be typed."""

@@ -137,6 +137,22 @@ def test_on_a_terminal_keys_work_it_follows_its_size_and_leaves_it_as_it_was(
     assert b"\x1b[?25h" in seen.raw[seen.raw.rindex(b"\x1b[?1049l") - 200 :]
 
 
+def test_a_filter_that_was_given_is_shown_and_holds_in_each_table(
+    captures: Path, terminal: Start
+) -> None:
+    given = ("--speed", "100", "--filter", "maple")
+    seen = terminal("--read", f"{captures}/sensor-hall.pcap", *given, columns=100)
+    seen.wait("Maple House")
+    seen.press("2")
+    lines = seen.wait("device            vendor")
+    assert "filter: maple" in lines[-2]
+    seen.press("1")
+    lines = seen.wait(" bssid ")
+    assert all("maple" in line.lower() for line in lines[2:-2] if line), lines
+    seen.press("q")
+    assert seen.end() == 0
+
+
 def test_sigterm_a_lost_connection_and_ctrl_c_leave_the_terminal_as_it_was(
     captures: Path, terminal: Start
 ) -> None:
