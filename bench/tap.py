@@ -1,15 +1,17 @@
 """What looking on costs a pipeline at full speed: `python -m bench.tap [ROUNDS]`.
 
-The same run over and over, in turns: without a page, with one that nobody asks, scraped each
-second, with a tap that shows everything, with one that looks for what is rare. CPU is the
-pipeline's process alone; medians, and what each takes more than the first.
+One process reads the same frames over and over: every other time without a page, between them in
+turns with one that nobody asks, scraped each second, with a tap that shows everything, with one
+that looks for what is rare; and without a page once more, which shows what the measure is worth.
+Each is compared with the two without a page beside it, so what else the machine does, and how this
+process happens to lie in its memory, meets both. CPU is this process's; who asks is another.
+
+The first 100,000 frames of each are left out: in them a tap spends what it has saved, 50 ms.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import resource
 import socket
 import statistics
 import subprocess
@@ -17,108 +19,120 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from bench.frames import big
 from bench.process import ROOT
+from datastalker import config as configuration
+from datastalker.collector import spare_the_collector
+from datastalker.metrics import stage_samples
+from datastalker.page import Page, serve
+from datastalker.pipeline import Pipeline
+from datastalker.tapping import places_of
 
-FRAMES = 500_000
+START, FRAMES = 100_000, 250_000
 STAGES = [
-    {"limit": {"messages": FRAMES}},
+    {"limit": {"messages": START + FRAMES}},
     {"dedupe": {"window_seconds": 2}},
     "beacon_filter",
     {"oui": {"fields": ["ta"]}},
     "presence",
 ]
 
+METRICS = "/metrics"
 RARE = quote(json.dumps({"kind": "ASSOC_REQ"}))
 CASES: dict[str, str | None] = {
-    "no page": None,
     "a page, nobody asks": "",
-    "scraped each second": "/metrics",
+    "scraped each second": METRICS,
     "a tap that shows all": "/tap?stage=source",
     "a tap with a filter": f"/tap?stage=source&filter={RARE}",
+    "no page, again": None,
 }
 
-
-def once(folder: Path, path: str | None) -> tuple[float, float, float]:
-    """CPU seconds, wall seconds and MiB of a run; `path`: what is asked of its page meanwhile."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
-    document = {
-        "agent": {} if path is None else {"http_port": port},
-        "pipeline": [{"pcap": {"path": str(big()[0])}}, *STAGES],
-    }
-    file = folder / "bench.json"
-    file.write_text(json.dumps(document))
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "datastalker", "run", "-q", "-c", str(file)],
-        cwd=ROOT,
-        stderr=subprocess.DEVNULL,
-    )
-    if path:
-        asks = _scrape if path == "/metrics" else _read
-        threading.Thread(target=_patient, args=(asks, port, path), daemon=True).start()
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0, status
-    process.returncode = 0
-    return _cpu(usage), time.perf_counter() - started, usage.ru_maxrss / 1024
+Cost = tuple[float, float]
+"""Seconds of CPU, and by the clock."""
 
 
-def _cpu(usage: resource.struct_rusage) -> float:
-    return usage.ru_utime + usage.ru_stime
+def once(file: str, path: str | None) -> Cost:
+    """A run; `path`: what is asked of its page meanwhile; None: there is none."""
+    pipeline = configuration.build(configuration.load(file))
+    began: list[Cost] = []
+
+    def after_batch() -> None:
+        if not began and pipeline.source_stats.sent >= START:
+            began.append((time.process_time(), time.perf_counter()))
+
+    with _looked_at(pipeline, path):
+        pipeline.run(after_batch)
+        ((cpu, clock),) = began
+        return time.process_time() - cpu, time.perf_counter() - clock
 
 
-def _patient(asks: Callable[[int, str], None], port: int, path: str) -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        try:
-            asks(port, path)
-            return
-        except ConnectionRefusedError:
-            time.sleep(0.02)
-        except OSError:  # it has ended
-            return
+@contextmanager
+def _looked_at(pipeline: Pipeline, path: str | None) -> Iterator[None]:
+    if path is None:
+        yield
+        return
+    samples, places = partial(stage_samples, "bench", [pipeline]), partial(places_of, [pipeline])
+    server = serve(Page("run", "bench", "", samples, places=places), "127.0.0.1", 0, "bench")
+    asks = [sys.executable, "-m", "bench.tap", "--ask", f"{server.url}{path}"]
+    asking = subprocess.Popen(asks, cwd=ROOT) if path else None
+    try:
+        yield
+    finally:
+        if asking is not None:
+            asking.kill()
+            asking.wait()
+        server.close()
+        while threading.active_count() > 1:  # a tap sees with its next word that nobody listens
+            time.sleep(0.1)
 
 
-def _read(port: int, path: str) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        size = 0
-        while got := connection.recv(1 << 16):
-            size += len(got)
-    READ.append(size)
-
-
-def _scrape(port: int, path: str) -> None:
+def ask(url: str) -> None:
+    """Until somebody ends it."""
+    parts = urlsplit(url)
     while True:
-        _read(port, path)
+        with socket.create_connection((str(parts.hostname), parts.port or 0)) as connection:
+            path = url.partition(parts.netloc)[2]
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            while connection.recv(1 << 16):
+                pass
         time.sleep(1)
 
 
-READ: list[int] = []
-"""Bytes of each answer."""
-
-
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in CASES}
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    spare_the_collector()
+    found: dict[str, list[Cost]] = {name: [] for name in CASES}
+    more: dict[str, list[Cost]] = {name: [] for name in CASES}
     with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "bench.json"
+        file.write_text(json.dumps({"pipeline": [{"pcap": {"path": str(big()[0])}}, *STAGES]}))
+        once(str(file), "")  # what is loaded once
+        before = once(str(file), None)
         for _ in range(rounds):
             for name, path in CASES.items():
-                found[name].append(once(Path(folder), path))
-    print(f"| {FRAMES:,} frames, {rounds} rounds | frames/s | µs CPU a frame | more | MiB |")
+                cost, after = once(str(file), path), once(str(file), None)
+                found[name].append(cost)
+                beside = zip(cost, before, after, strict=True)
+                cpu, clock = (2 * here / (there + then) - 1 for here, there, then in beside)
+                more[name].append((cpu, clock))
+                before = after
+    print(
+        f"| {FRAMES:,} frames, {rounds} rounds | µs CPU a frame | more CPU | from, to | more time |"
+    )
     print("| --- | --- | --- | --- | --- |")
-    first = statistics.median(cost[0] for cost in found["no page"])
-    for name, costs in found.items():
-        cpu, wall, rss = (statistics.median(column) for column in zip(*costs, strict=True))
-        more = f"{cpu / first - 1:+.1%}" if name != "no page" else ""
-        each = cpu / FRAMES * 1e6
-        print(f"| {name} | {FRAMES / wall:,.0f} | {each:.2f} | {more} | {rss:.0f} |")
+    for name, shares in more.items():
+        each = statistics.median(cpu for cpu, _ in found[name]) / FRAMES * 1e6
+        cpus, clocks = ([*column] for column in zip(*shares, strict=True))
+        low, _, high = statistics.quantiles(cpus, n=4) if rounds > 1 else cpus * 3
+        median, longer = statistics.median(cpus), statistics.median(clocks)
+        print(f"| {name} | {each:.2f} | {median:+.1%} | {low:+.1%}, {high:+.1%} | {longer:+.1%} |")
 
 
 if __name__ == "__main__":
-    main()
+    ask(sys.argv[2]) if sys.argv[1:2] == ["--ask"] else main()
