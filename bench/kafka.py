@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 from bench import frames, kafka_latency, kafka_peers, kafka_sink
-from bench.kafka_worker import follow, pinned, workers
+from bench.kafka_worker import await_partitions, follow, pinned, workers
 from bench.process import ROOT, MissingError, Rate, best
 from datastalker import config as configuration
 from datastalker.broker import connect
@@ -187,11 +187,17 @@ class Bench:
         many: int = 1,
         core: int | None = 0,
     ) -> str:
-        """What waits in the topic, from when every worker works until all is done."""
-        topic = self.published(count, batch, partitions)
-        file, _ = self.configure(count, stages=stages, partitions=partitions, topic=topic)
+        """What waits in the topic, from when every worker works until all is done. Several get it
+        when all are there, or the first would have done much of it alone."""
+        filled = self.published(count, batch, partitions)
+        source = filled if many == 1 else ""
+        file, topic = self.configure(count, stages=stages, partitions=partitions, topic=source)
         with workers(file, many, core) as running:
-            self.found[name] = follow(running, messages(self.servers, topic), stages)
+            if many > 1:
+                held = kafka_peers.records(self.servers, filled)
+                await_partitions(running)
+                kafka_peers.copy(self.servers, held, topic)
+            self.found[name] = follow(running, messages(self.servers, filled), stages)
         return self.found[name].row(name)
 
     def peer(

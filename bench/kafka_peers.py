@@ -33,7 +33,8 @@ def run(program: str, servers: str, source: str, pinned: list[str], job: str) ->
     name = f"{source}.{program}.{job}"
     _create(servers, f"{name}.in", f"{name}.out")
     if program == "quix_app":
-        _with_a_key(servers, source, f"{name}.in")
+        # Quix Streams keeps state by the key, so all have the same.
+        copy(servers, records(servers, source), f"{name}.in", key="0", partition=0)
         source = f"{name}.in"
     count = messages(servers, source)
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +72,7 @@ def _environment(program: str) -> Path:
     return python
 
 
-def values(servers: str, topic: str) -> list[bytes]:
+def records(servers: str, topic: str) -> list[Any]:
     """All Kafka messages of a topic."""
     from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
@@ -82,24 +83,25 @@ def values(servers: str, topic: str) -> list[bytes]:
         places = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers]
         wanted = sum(consumer.get_watermark_offsets(place, timeout=15)[1] for place in places)
         consumer.assign(places)
-        found: list[bytes] = []
+        found: list[Any] = []
         while len(found) < wanted:
             read = consumer.consume(1000, 10)
             if not read:
                 raise MissingError(f"{topic} ended after {len(found)} of {wanted} messages")
-            found += [message.value() for message in read if not message.error()]
+            found += [message for message in read if not message.error()]
         return found
     finally:
         consumer.close()
 
 
-def _with_a_key(servers: str, source: str, target: str) -> None:
-    """Copy with the same key for all, since Quix Streams keeps state by the key."""
+def copy(servers: str, of: list[Any], target: str, **instead: Any) -> None:
+    """Publish messages once more. `instead`: the key or the partition that all get."""
     from confluent_kafka import Producer
 
     producer = Producer({"bootstrap.servers": servers, "linger.ms": 20})
-    for value in values(servers, source):
-        producer.produce(target, value, key="0", partition=0)
+    for message in of:
+        place = {"key": message.key(), "partition": message.partition()} | instead
+        producer.produce(target, message.value(), **place)
         producer.poll(0)
     producer.flush(30)
 

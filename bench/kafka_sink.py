@@ -49,7 +49,7 @@ def bare(config_file: str, topic: str) -> None:
     """The documents as the sink makes them, ready in memory, with the sink's own templates."""
     from elasticsearch import Elasticsearch, helpers
 
-    from bench.kafka_peers import values
+    from bench.kafka_peers import records
     from datastalker import config as configuration
     from datastalker.message import FIELDS
     from datastalker.stats import Stats
@@ -65,8 +65,8 @@ def bare(config_file: str, topic: str) -> None:
     known = {kind: properties(kind, sink.added, sink.mapping) for kind in ("", *FIELDS)}
     documents = Documents(sink.index, sink.period, sink.data_stream, known)
     actions = []
-    for value in values(config.kafka["bootstrap_servers"], topic):
-        for message in decode_batch(value).messages:
+    for record in records(config.kafka["bootstrap_servers"], topic):
+        for message in decode_batch(record.value()).messages:
             action, source = map(json.loads, documents.lines(message))
             ((operation, where),) = action.items()
             actions.append({"_op_type": operation, "_source": source, **where})

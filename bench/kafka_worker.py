@@ -69,6 +69,18 @@ def workers(file: Path, count: int, core: int | None) -> Iterator[list[Worker]]:
                 worker.process.wait()
 
 
+def await_partitions(running: list[Worker], seconds: float = 60) -> None:
+    """Until each has some, and works. Raises MissingError."""
+    deadline = time.monotonic() + seconds
+    while not all(
+        total(page, "datastalker_partitions") and total(page, "datastalker_ready")
+        for page in [worker.read() for worker in running]
+    ):
+        if time.monotonic() > deadline:
+            raise MissingError(f"not every worker had a partition within {seconds:g} s")
+        time.sleep(0.2)
+
+
 def follow(
     running: list[Worker], wanted: int, stages: tuple[str, ...], seconds: float = 90
 ) -> Rate:
