@@ -87,6 +87,8 @@ def top_command(
         raise click.UsageError("name one of: -i INTERFACE, -c FILE, --read FILE, --url URL")
     if topics and not path:
         raise click.UsageError("--topics goes with -c FILE")
+    if seconds is not None and not once:
+        raise click.UsageError("--seconds goes with --once; the screen stays until q is pressed")
     if capture == "-" and not once:
         raise InputError("--read -: keys come from standard input here; add --once, or name a file")
     if capture:

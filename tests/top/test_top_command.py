@@ -153,6 +153,13 @@ def test_a_filter_that_was_given_is_shown_and_holds_in_each_table(
     assert seen.end() == 0
 
 
+def test_what_is_of_the_plain_table_alone_is_refused_on_a_screen(terminal: Start) -> None:
+    seen = terminal("--read", "x.pcap", "--seconds", "2")
+
+    assert seen.end() == 2
+    assert "--seconds goes with --once" in " ".join(seen.seen)
+
+
 def test_sigterm_a_lost_connection_and_ctrl_c_leave_the_terminal_as_it_was(
     captures: Path, terminal: Start
 ) -> None:
