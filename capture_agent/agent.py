@@ -36,7 +36,8 @@ _OVER_SECONDS = 30.0
 """At the end of what is live: so long without a confirmation, and what waits is given up."""
 _LAST_WORD_SECONDS = 5.0
 _SAY_SECONDS = 2.0
-_SOON_SECONDS = 1.0  # until the first status, by which the clock is measured
+_MEASURE_SECONDS = 1.0
+_SOON_SECONDS = 1.0  # until the first status of which nobody waits for the answer
 
 
 class Agent:
@@ -56,7 +57,7 @@ class Agent:
         assert self.pipeline.source is not None
         self._source = self.pipeline.source
         self.clock = Clock()
-        self.pipeline.mark = self.clock.mark
+        self.pipeline.mark = self._mark_first
         with ExitStack() as opened:
             opened.callback(self._source.close)
             self._source.open()  # the producer below starts threads
@@ -100,6 +101,16 @@ class Agent:
             alerts=segment.target.get(ALERT),
             clock_alert_seconds=self._settings["clock_alert_seconds"],
         )
+
+    def _mark_first(self, messages: list[Message]) -> None:
+        """The first frames of what is live: the clock is measured before they are marked, if the
+        broker answers soon; what is heard meanwhile waits in the source."""
+        self.pipeline.mark = self.clock.mark
+        self.reporter.report("running")
+        end = monotonic() + _MEASURE_SECONDS
+        while self.clock.offset() is None and self.outbox.waiting and monotonic() < end:
+            self.publisher.serve(_TURN_SECONDS)
+        self.clock.mark(messages)
 
     def turn(self) -> None:
         """After each batch, and when there is none: whatever is due."""
