@@ -68,7 +68,7 @@ class Done:
     dead: list[tuple[str, bytes]] | None = None
     block: list[Entry] | None = None
     repeated: bool = False
-    """It was seen before, or holds nothing."""
+    """It was seen before."""
 
 
 Part = tuple[Record, Done]
@@ -246,8 +246,9 @@ class Partition:
         return Done(outputs, self._dead(record) if self._failures else None)
 
     def _pass(self, record: Record) -> Done:
-        self.offsets[record.topic] = max(record.offset, self.offsets.get(record.topic, -1))
-        return Done(repeated=True)
+        last = self.offsets.get(record.topic, -1)
+        self.offsets[record.topic] = max(record.offset, last)
+        return Done(repeated=record.offset <= last or record.value is not None)
 
     def _run(self, given: _Input) -> list[Output]:
         """What is to be sent."""

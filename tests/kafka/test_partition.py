@@ -184,7 +184,16 @@ def test_events_are_read_from_topics_of_their_own() -> None:
     raw = encode_event(event)
 
     assert events_of(home.process(Record("in-events", 0, 0, None, raw))) == [event]
-    assert home.process(Record("in-events", 0, 1, b"key", None)) == Done(repeated=True)
+
+
+def test_a_message_without_a_value_holds_nothing_and_is_no_repeat() -> None:
+    home = Home(["print"])
+    first = home.batch(frame(0, ta=TA, id="a"))
+    empty = Record("in", 0, 1, b"key", None)
+
+    assert home.process(first).block
+    assert home.process(empty) == Done()
+    assert home.process(empty) == Done(repeated=True)
 
 
 def test_what_was_read_again_takes_no_offset_back() -> None:
