@@ -16,6 +16,7 @@ from typing import Any
 
 from datastalker.config import Config
 from datastalker.errors import DataStalkerError, RegistryError
+from datastalker.record import Place
 from datastalker.segments import Segment, changelog_topic, dead_letters_topic
 from datastalker.wire import Framing
 from processors.health import die
@@ -31,6 +32,8 @@ _TURNS = 4
 """Turns of the event loop before work: acks are read, and what is to be sent is written."""
 _MOST_WAITING, _MOST_BYTES = 512, 512_000
 """Messages that are taken from the queue at once, and their size."""
+_GO_BACK = 2
+"""So often in a row all was read and what comes next did not come: then it is read once more."""
 _RAW: Any = {
     "key_type": bytes,
     "value_type": bytes,
@@ -51,17 +54,19 @@ class Bridge:
         self.count = max(plan.partitions for plan in self.sources.values())
         self.partitions: dict[int, Partition] = {}
         self._lanes: dict[int, Lane] = {}
-        self._done: dict[tuple[str, int], int] = {}
-        """By topic and partition: the offset of the last message whose block is stored."""
+        self._done: dict[Place, int] = {}
+        """The offset of the last message whose block is stored."""
         self._open, self._idle = asyncio.Event(), asyncio.Event()
         """Partitions are assigned, and their state was read; no message is being processed."""
         self._idle.set()
         self._leaving = False
         """The agent was cancelled: what was begun is finished, and nothing more is begun."""
-        self._due: dict[tuple[str, int], int] = {}
-        """By topic and partition: the offset that comes next."""
-        self._gaps: dict[tuple[str, int], int] = {}
+        self._due: dict[Place, int] = {}
+        """The offset that comes next. Of what has none nothing is taken: `seek` will say it."""
+        self._gaps: dict[Place, int] = {}
         """The offset that came where another was due, and that was gone back from."""
+        self._quiet: dict[tuple[Place, int], int] = {}
+        """Where all was read, and what comes next did not come: how often in a row it was so."""
         self._committed: dict[Any, int] = {}
         changelog = changelog_topic(config, segment)
         self.table = app.Table(
@@ -117,21 +122,15 @@ class Bridge:
         self._idle.clear()
         self.status.take(self.segment.name)
         message = messages[0]
-        places: dict[tuple[str, int], list[Record]] = {}
+        places: dict[Place, list[Record]] = {}
         try:
             for message in messages:
+                place = message.topic, message.partition
                 # It may have been on its way here when the partition was taken away.
                 if message.partition in self.partitions and await self._is_next(message):
-                    place = message.topic, message.partition
-                    places.setdefault(place, []).append(
-                        Record(
-                            *place,
-                            message.offset,
-                            message.key,
-                            message.value,
-                            _pairs(message.headers),
-                        )
-                    )
+                    value, headers = message.value, _pairs(message.headers)
+                    record = Record(*place, message.offset, message.key, value, headers)
+                    places.setdefault(place, []).append(record)
             for records in places.values():
                 await self._handle(records)
         except Exception as error:
@@ -145,10 +144,12 @@ class Bridge:
 
         Around a rebalance Faust may hand on what it had fetched before, and leave out messages.
         Then we go back to the one that is due. If the same message comes again, those before it
-        are no longer there (retention, compaction).
+        are no longer there (retention, compaction). If it does not, `measure` sees that.
         """
         place = message.topic, message.partition
-        due, gap = self._due.get(place, 0), self._gaps.get(place)
+        due, gap = self._due.get(place), self._gaps.get(place)
+        if due is None:
+            return False
         if message.offset <= due or (gap is not None and message.offset <= gap):
             if gap is not None and message.offset >= due:
                 del self._gaps[place]
@@ -201,13 +202,12 @@ class Bridge:
 
     def _finished(self, parts: Sequence[Part]) -> None:
         """All that messages came to is acked."""
-        record, name = parts[-1][0], self.segment.name
+        name, place = self.segment.name, (parts[0][0].topic, parts[0][0].partition)
         self.status.leave(name)
-        place = record.topic, record.partition
-        self._done[place] = max(record.offset, self._done.get(place, -1))
-        for _, done in parts:
+        for record, done in parts:  # the last of them may be what was read again
+            self._done[place] = max(record.offset, self._done.get(place, -1))
             self.status.finished(name, repeated=done.repeated, dead=done.dead is not None)
-        pipeline = self.partitions[record.partition].pipeline
+        pipeline = self.partitions[place[1]].pipeline
         if pipeline.stop_reason is not None:
             log.warning("the worker ends in order: %s", pipeline.stop_reason)
             pipeline.stop_reason = None
@@ -264,7 +264,8 @@ class Bridge:
     def _forget(self) -> None:
         self.partitions.clear()
         self._lanes.clear()
-        self._done.clear()
+        for known in (self._done, self._due, self._gaps):
+            known.clear()
         self.status.give_up(self.segment.name)
 
     async def _assigned(self, _: Any, assigned: Iterable[Any], **__: Any) -> None:
@@ -331,12 +332,25 @@ class Bridge:
         consumer, mine = self.app.consumer, self.assigned()
         ends = await consumer.highwaters(*mine) if mine else {}
         begins = await consumer.earliest_offsets(*mine) if mine else {}
-        waiting = {}
+        waiting: dict[Place, int] = {}
+        quiet: dict[tuple[Place, int], int] = {}
         for tp in mine:
-            done = self._done.get((tp.topic, tp.partition), -1) + 1
-            waiting[tp.topic, tp.partition] = max(
-                0, (ends.get(tp) or 0) - max(done, begins.get(tp) or 0)
-            )
+            place, begin, end = (tp.topic, tp.partition), begins.get(tp) or 0, ends.get(tp) or 0
+            first = max(self._done.get(place, -1) + 1, begin)
+            waiting[place] = max(0, end - first)
+            all_read = waiting[place] and await consumer.position(tp) >= end
+            if all_read and max(self._due.get(place, 0), begin) == first:  # nothing is in hand
+                # Faust left it out, and nothing comes behind it; or what we went back for was gone
+                # by then; or it is no message, but the mark of a transaction.
+                quiet[place, first] = times = self._quiet.get((place, first), 0) + 1
+                if times == _GO_BACK:
+                    log.info("%s[%d]: back to %d, which did not come", *place, first)
+                    self._due[place] = first
+                    self._gaps.pop(place, None)
+                    await consumer.seek_wait({tp: first})
+                elif times > _GO_BACK:
+                    waiting[place] = 0
+        self._quiet = quiet
         self.status.measured(self.segment.name, waiting)
 
 

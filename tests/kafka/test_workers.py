@@ -622,6 +622,54 @@ def test_what_is_tried_again_goes_on_from_what_is_still_on_its_way(rig: Rig) -> 
     assert rig.read(rig.dead) == []
 
 
+def test_a_worker_goes_on_where_what_it_went_back_for_is_gone(rig: Rig) -> None:
+    rig.write(["oui"]).apply()
+    admin = AdminClient({"bootstrap.servers": rig.servers})
+    encoder = BatchEncoder("porch", "session")
+    worker = rig.worker().wait_ready()
+    count = 0
+
+    def publish() -> None:
+        nonlocal count
+        message = frame(0, ta="02:00:00:00:00:01", seq=1, id=f"s-{count}")
+        raw = encoder.encode([message], sequence=count, sent_at=1, now=1)
+        rig.publish([(0, raw)])
+        count += 1
+
+    def gone() -> bool:
+        """As retention does it: what was published is gone, maybe before it was read."""
+        publish()
+        part = TopicPartition(rig.frames, 0, count)
+        admin.delete_records([part])[part].result(30)
+        return f"{rig.frames}[0]: from " in worker.log
+
+    wait_for(gone, f"it goes back\n{worker.log}")
+    for _ in range(50):
+        gone()
+    publish()
+
+    last = f"s-{count - 1}"
+    wait_for(lambda: last in {row["id"] for row in rig.rows()}, f"handled\n{worker.log}", 30)
+
+
+def test_the_marks_of_transactions_are_no_messages_that_wait(rig: Rig) -> None:
+    rig.write(["oui"], workers={"stall_seconds": 8}).apply()
+    frames = [frame(n, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(3)]
+    producer = Producer({"bootstrap.servers": rig.servers, "transactional.id": rig.name})
+    producer.init_transactions(60)
+    for number, raw in rig.batches(frames, size=1):
+        producer.begin_transaction()
+        producer.produce(rig.frames, raw, partition=number)
+        producer.commit_transaction(60)
+    worker = rig.worker().wait_ready()
+    lag = f'datastalker_lag{{segment="{rig.name}-1",topic="{rig.frames}",partition="0"}}'
+
+    wait_for(lambda: f"{lag} 0\n" in worker.get("/metrics")[1], f"no lag\n{worker.log}")
+
+    assert [row["id"] for row in rig.rows()] == ["s-0", "s-1", "s-2"], worker.log
+    assert worker.get("/readyz")[0] == 200
+
+
 def test_health_and_metrics_are_served(rig: Rig) -> None:
     rig.write(["dedupe"], partitions=2).apply()
     copies = [frame(n / 10, ta="02:00:00:00:00:01", seq=n // 2, id=f"s-{n}") for n in range(10)]
