@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import signal
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -60,7 +61,7 @@ class Bridge:
         """Partitions are assigned, and their state was read; no message is being processed."""
         self._idle.set()
         self._leaving = False
-        """The agent was cancelled: what was begun is finished, and nothing more is begun."""
+        """What was begun is finished, and nothing more is begun."""
         self._due: dict[Place, int] = {}
         """The offset that comes next. Of what has none nothing is taken: `seek` will say it."""
         self._gaps: dict[Place, int] = {}
@@ -185,6 +186,8 @@ class Bridge:
             self.status.take(self.segment.name)
             lane.take(parts)
             records = records[len(parts) :]
+            if partition.pipeline.stop_reason is not None:
+                self._end(partition.pipeline.stop_reason)
 
     def _goes_on(self) -> bool:
         """Whether more is to be begun: the partitions are ours, and nobody asked the worker to end."""
@@ -207,16 +210,22 @@ class Bridge:
         for record, done in parts:  # the last of them may be what was read again
             self._done[place] = max(record.offset, self._done.get(place, -1))
             self.status.finished(name, repeated=done.repeated, dead=done.dead is not None)
-        pipeline = self.partitions[place[1]].pipeline
-        if pipeline.stop_reason is not None:
-            log.warning("the worker ends in order: %s", pipeline.stop_reason)
-            pipeline.stop_reason = None
-            asyncio.ensure_future(self.app.stop())  # noqa: RUF006
+
+    def _end(self, reason: str) -> None:
+        """A stage ends the run: as if somebody had asked the worker to end."""
+        self._leaving = True
+        log.warning("the worker ends in order: %s", reason)
+        signal.raise_signal(signal.SIGTERM)
 
     def _failed(self, message: Any, error: Exception) -> None:
         place = f"{message.topic}[{message.partition}]@{message.offset}"
         log.error("%s could not be finished", place, exc_info=error)
         die(f"{place} could not be finished: {error}")
+
+    async def leave(self) -> None:
+        """Begin nothing more, and wait until what was begun is stored."""
+        self._leaving = True
+        await self._rest()
 
     async def _drain(self) -> None:
         """Wait until all that was processed is stored."""

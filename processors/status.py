@@ -44,7 +44,8 @@ class Status:
         """By segment: what partitions have counted that were given up."""
 
     def enter(self, phase: str) -> None:
-        if phase != self.phase:
+        """Who is leaving does not come back."""
+        if self.phase not in (phase, LEAVING):
             self.phase = phase
             self.since = self.answered = monotonic()
             self._progress = dict.fromkeys(self._progress, self.since)

@@ -129,8 +129,13 @@ class WorkerApp(faust.App):
         await super().on_first_start()
 
     async def stop(self) -> None:
-        """Finish what is in hand; not for ever, where the broker or the registry is away."""
+        """Finish what is in hand; not for ever, where the broker or the registry is away.
+
+        Faust itself stops the producer before all was sent that agents had begun.
+        """
         self.status.enter(LEAVING)
+        for bridge in self.bridges:
+            await bridge.leave()
         await super().stop()
 
     async def _keep_time(self) -> None:

@@ -622,6 +622,36 @@ def test_what_is_tried_again_goes_on_from_what_is_still_on_its_way(rig: Rig) -> 
     assert rig.read(rig.dead) == []
 
 
+def test_a_stage_that_ends_the_run_ends_the_worker_in_order_and_the_rest_is_left(rig: Rig) -> None:
+    rig.write([{"limit": {"messages": 10}}]).apply()
+    frames = [frame(n, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(600)]
+    rig.publish(rig.batches(frames, size=3))
+    worker = rig.worker()
+
+    assert worker.process.wait(60) == 0, worker.log
+    assert "the worker ends in order: limit of 10 messages reached" in worker.log
+    assert [row["id"] for row in rig.rows()] == [f"s-{n}" for n in range(10)]
+    assert rig.offsets() == 4
+
+
+def test_a_worker_that_has_much_to_do_ends_in_order_when_it_is_asked_to(rig: Rig) -> None:
+    (rig.path / "slow.py").write_text(SLOW.replace("0.02", "0.002"))
+    rig.write(["slow"], plugins=["slow.py"]).apply()
+    frames = [frame(n / 50, ta="02:00:00:00:00:01", seq=n % 4096, id=f"s-{n}") for n in range(9000)]
+    batches = rig.batches(frames, size=8)
+    rig.publish(batches)
+
+    for _ in range(4):
+        worker = rig.worker().wait_ready()
+        some = re.compile(r"datastalker_batches_total.* [1-9]").search
+        wait_for(lambda w=worker, s=some: s(w.get("/metrics")[1]), f"some\n{worker.log}")  # type: ignore[misc]
+        assert worker.end() == 0, worker.log
+        assert "could not be finished" not in worker.log
+
+    assert 0 < (done := rig.offsets()) < len(batches)
+    assert len(rig.rows()) == done * 8
+
+
 def test_a_worker_goes_on_where_what_it_went_back_for_is_gone(rig: Rig) -> None:
     rig.write(["oui"]).apply()
     admin = AdminClient({"bootstrap.servers": rig.servers})
