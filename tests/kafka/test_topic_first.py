@@ -6,6 +6,7 @@ import csv
 import json
 import uuid
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,28 @@ def test_a_range_is_given_by_time_or_offset_and_ends_where_it_says(site: Site) -
     assert places(site, "2", "4") == [(n, offset) for n in range(3) for offset in (2, 3)]
     assert places(site, "1:3", "1:5") == [(1, 3), (1, 4)]
     assert places(site, "-1h") == every
-    assert places(site, "now") == places(site, "end") == places(site, None, "-1h") == []
+    assert places(site, "end") == places(site, None, "-1h") == []
+
+
+def test_a_time_is_that_of_the_broker_to_the_millisecond(site: Site) -> None:
+    """By the stamps that it gave, not by our clock: a machine's may be set back at any moment."""
+    with history(site) as found:
+        stamps = {(r.partition, r.offset): r.time or 0 for some in found.read() for r in some}
+    first, last = min(stamps.values()), max(stamps.values())
+    middle = sorted(stamps.values())[len(stamps) // 2]
+
+    assert first < middle <= last
+    for stamp in (first, middle, last, last + 1):
+        # In a partition, from the first of that time on
+        later = sorted(
+            (n, o) for n, o in stamps if any(stamps[n, p] >= stamp for p in range(o + 1))
+        )
+        assert places(site, at(stamp)) == later
+        assert places(site, None, at(stamp)) == sorted(stamps.keys() - later)
+
+
+def at(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def test_a_new_stage_is_tried_on_a_range_of_it(site: Site) -> None:
