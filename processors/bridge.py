@@ -23,18 +23,17 @@ from datastalker.wire import Framing
 from processors.health import die
 from processors.lane import Lane
 from processors.partition import Done, Part, Partition, Record
+from processors.reading import Reading
 from processors.sending import Sender, block_key
 from processors.status import Status
 
 log = logging.getLogger("datastalker.worker")
 
-_AGAIN_SECONDS = 2.0
+_AGAIN_SECONDS, _ANSWER_SECONDS = 2.0, 10.0
 _TURNS = 4
 """Turns of the event loop before work: acks are read, and what is to be sent is written."""
 _MOST_WAITING, _MOST_BYTES = 512, 512_000
 """Messages that are taken from the queue at once, and their size."""
-_GO_BACK = 2
-"""So often in a row all was read and what comes next did not come: then it is read once more."""
 _RAW: Any = {
     "key_type": bytes,
     "value_type": bytes,
@@ -55,20 +54,12 @@ class Bridge:
         self.count = max(plan.partitions for plan in self.sources.values())
         self.partitions: dict[int, Partition] = {}
         self._lanes: dict[int, Lane] = {}
-        self._done: dict[Place, int] = {}
-        """The offset of the last message whose block is stored."""
         self._open, self._idle = asyncio.Event(), asyncio.Event()
         """Partitions are assigned, and their state was read; no message is being processed."""
         self._idle.set()
         self._leaving = False
         """What was begun is finished, and nothing more is begun."""
-        self._due: dict[Place, int] = {}
-        """The offset that comes next. Of what has none nothing is taken: `seek` will say it."""
-        self._gaps: dict[Place, int] = {}
-        """The offset that came where another was due, and that was gone back from."""
-        self._quiet: dict[tuple[Place, int], int] = {}
-        """Where all was read, and what comes next did not come: how often in a row it was so."""
-        self._committed: dict[Any, int] = {}
+        self._reading = Reading(app, segment.name, self.sources, status)
         changelog = changelog_topic(config, segment)
         self.table = app.Table(
             changelog.name.removesuffix("-changelog").removeprefix(f"{app.conf.id}-"),
@@ -108,7 +99,7 @@ class Bridge:
             await self._drain()
 
     def _waiting(self, queue: Any) -> Iterable[Any]:
-        """What waits behind a message. That none was left out is looked at in `_is_next`."""
+        """What waits behind a message. `Reading.is_next` sees that none was left out."""
         size = count = 0
         while size < _MOST_BYTES and count < _MOST_WAITING and not queue.empty():
             message = queue.get_nowait().message
@@ -128,7 +119,7 @@ class Bridge:
             for message in messages:
                 place = message.topic, message.partition
                 # It may have been on its way here when the partition was taken away.
-                if message.partition in self.partitions and await self._is_next(message):
+                if message.partition in self.partitions and await self._reading.is_next(message):
                     value, headers = message.value, _pairs(message.headers)
                     record = Record(*place, message.offset, message.key, value, headers)
                     places.setdefault(place, []).append(record)
@@ -139,28 +130,6 @@ class Bridge:
         finally:
             self.status.leave(self.segment.name)
             self._idle.set()
-
-    async def _is_next(self, message: Any) -> bool:
-        """Whether nothing was left out before a message.
-
-        Around a rebalance Faust may hand on what it had fetched before, and leave out messages.
-        Then we go back to the one that is due. If the same message comes again, those before it
-        are no longer there (retention, compaction). If it does not, `measure` sees that.
-        """
-        place = message.topic, message.partition
-        due, gap = self._due.get(place), self._gaps.get(place)
-        if due is None:
-            return False
-        if message.offset <= due or (gap is not None and message.offset <= gap):
-            if gap is not None and message.offset >= due:
-                del self._gaps[place]
-            self._due[place] = max(due, message.offset + 1)
-            return True
-        if gap is None:
-            log.info("%s[%d]: from %d back to %d", *place, message.offset, due)
-            self._gaps[place] = message.offset
-            await self.app.consumer.seek_wait({message.tp: due})
-        return False
 
     async def _handle(self, records: list[Record]) -> None:
         """Process messages of one topic and partition."""
@@ -208,7 +177,7 @@ class Bridge:
         name, place = self.segment.name, (parts[0][0].topic, parts[0][0].partition)
         self.status.leave(name)
         for record, done in parts:  # the last of them may be what was read again
-            self._done[place] = max(record.offset, self._done.get(place, -1))
+            self._reading.finished(place, record.offset)
             self.status.finished(name, repeated=done.repeated, dead=done.dead is not None)
 
     def _end(self, reason: str) -> None:
@@ -253,7 +222,7 @@ class Bridge:
             lambda parts, error: self._failed(parts[0][0], error),
         )
         for topic, offset in partition.offsets.items():
-            self._done[topic, number] = offset
+            self._reading.finished((topic, number), offset)
         self.status.partitions[self.segment.name, number] = partition
 
     async def _revoked(self, _: Any, revoked: Iterable[Any], **__: Any) -> None:
@@ -273,8 +242,7 @@ class Bridge:
     def _forget(self) -> None:
         self.partitions.clear()
         self._lanes.clear()
-        for known in (self._done, self._due, self._gaps):
-            known.clear()
+        self._reading.forget()
         self.status.give_up(self.segment.name)
 
     async def _assigned(self, _: Any, assigned: Iterable[Any], **__: Any) -> None:
@@ -292,7 +260,7 @@ class Bridge:
         await self._rest()
         try:
             self._forget()
-            numbers = sorted({tp.partition for tp in self.assigned()})
+            numbers = sorted({tp.partition for tp in self._reading.assigned()})
             for number in numbers:
                 self._make(number)
             log.info("%s: partitions %s", self.segment.name, ", ".join(map(str, numbers)) or "none")
@@ -302,65 +270,15 @@ class Bridge:
                 log.error("%s could not take its partitions", self.segment.name, exc_info=error)
             die(f"{self.segment.name}: {error}")
 
-    def assigned(self) -> list[Any]:
-        """The partitions of the segment's sources that this worker has."""
-        return [tp for tp in self.app.consumer.assignment() if tp.topic in self.sources]
-
     async def seek(self, consumer: Any) -> None:
         """Go on behind the last message whose block is stored."""
-        mine = [tp for tp in self.assigned() if tp.partition in self.partitions]
-        if not mine:
-            return
-        begins = await consumer.earliest_offsets(*mine)
-        ends = await consumer.highwaters(*mine)
-        begin = {}
-        for tp in mine:
-            done = self.partitions[tp.partition].offsets
-            if done.get(tp.topic, -1) >= (ends.get(tp) or 0):
-                # Deleted and made anew while we ran, or restored: by the next start its id is known.
-                log.error("%s[%d] ends before what was done: made anew?", tp.topic, tp.partition)
-                del done[tp.topic], self._done[tp.topic, tp.partition]
-            begin[tp] = max(done.get(tp.topic, -1) + 1, begins.get(tp) or 0)
-        self._due = {(tp.topic, tp.partition): offset for tp, offset in begin.items()}
-        self._gaps.clear()
-        await consumer.seek_wait(begin)
+        await self._reading.seek(consumer, self.partitions)
 
-    async def commit(self) -> None:
-        """Tell the broker what is done, for whoever watches the group."""
-        done = {}
-        for tp in self.assigned():
-            place = tp.topic, tp.partition
-            if self._open.is_set() and place in self._done:
-                done[tp] = self._done[place] + 1
-        if done and done != self._committed:
-            await self.app.consumer._commit(done)
-            self._committed = done
-
-    async def measure(self) -> None:
-        """Note how many messages wait."""
-        consumer, mine = self.app.consumer, self.assigned()
-        ends = await consumer.highwaters(*mine) if mine else {}
-        begins = await consumer.earliest_offsets(*mine) if mine else {}
-        waiting: dict[Place, int] = {}
-        quiet: dict[tuple[Place, int], int] = {}
-        for tp in mine:
-            place, begin, end = (tp.topic, tp.partition), begins.get(tp) or 0, ends.get(tp) or 0
-            first = max(self._done.get(place, -1) + 1, begin)
-            waiting[place] = max(0, end - first)
-            all_read = waiting[place] and await consumer.position(tp) >= end
-            if all_read and max(self._due.get(place, 0), begin) == first:  # nothing is in hand
-                # Faust left it out, and nothing comes behind it; or what we went back for was gone
-                # by then; or it is no message, but the mark of a transaction.
-                quiet[place, first] = times = self._quiet.get((place, first), 0) + 1
-                if times == _GO_BACK:
-                    log.info("%s[%d]: back to %d, which did not come", *place, first)
-                    self._due[place] = first
-                    self._gaps.pop(place, None)
-                    await consumer.seek_wait({tp: first})
-                elif times > _GO_BACK:
-                    waiting[place] = 0
-        self._quiet = quiet
-        self.status.measured(self.segment.name, waiting)
+    async def account(self) -> None:
+        """Note how many messages wait, and tell the broker what is done."""
+        await asyncio.wait_for(self._reading.measure(), _ANSWER_SECONDS)
+        if self._open.is_set():
+            await asyncio.wait_for(self._reading.commit(), _ANSWER_SECONDS)
 
 
 def _pairs(headers: Any) -> list[tuple[str, bytes]]:

@@ -86,7 +86,7 @@ class WorkerApp(faust.App):
         """A consumer that goes on where the state says.
 
         Faust goes on from what was committed, and leaves out what is before the last message that
-        it read: after a rebalance that loses messages (see `Bridge._is_next`).
+        it read: after a rebalance that loses messages (see `reading`).
         """
         consumer: Any = super()._new_consumer()
         consumer._read_offset = _Unread()
@@ -161,8 +161,7 @@ class WorkerApp(faust.App):
                 continue
             for bridge in self.bridges:
                 try:
-                    await asyncio.wait_for(bridge.measure(), 10)
-                    await asyncio.wait_for(bridge.commit(), 10)
+                    await bridge.account()
                 except Exception as error:  # again soon; until then what was known counts
                     log.debug("lag can't be measured, or offsets committed: %r", error)
 
