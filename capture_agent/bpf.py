@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import socket
+from collections.abc import Iterable
 from struct import pack
 from typing import Any
 
@@ -61,6 +62,22 @@ def compile_expression(expression: str, link_type: int, snaplen: int) -> bytes:
         return code
     finally:
         library.pcap_close(handle)
+
+
+def objection(expression: str, link_types: Iterable[int], snaplen: int) -> str | None:
+    """What libpcap says against an expression that fits none of these link types; None: it fits
+    one, or there is no libpcap to ask."""
+    said = None
+    for link_type in sorted(link_types, reverse=True):
+        try:
+            compile_expression(expression, link_type, snaplen)
+        except NoLibraryError:
+            return None
+        except FilterError as error:
+            said = said or str(error)
+        else:
+            return None
+    return said
 
 
 def attach(packets: socket.socket, program: bytes) -> None:

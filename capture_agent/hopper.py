@@ -1,8 +1,7 @@
 """The hopper: sets the cards' channels one after the other, and stays where it pays to.
 
-It is driven by `turn`, with a clock that is passed in, from the loop that captures; a channel is
-set in a thread, one a card, since a driver takes milliseconds for it and some take many. The frames
-that arrive meanwhile carry the channel that they were heard on.
+It is driven by `turn`, with a clock that is passed in, from the loop that captures; `tuner` sets the
+channels. The frames that arrive meanwhile carry the channel that they were heard on.
 """
 
 from __future__ import annotations
@@ -10,13 +9,12 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 from capture_agent.channels import Channel, parse
 from capture_agent.hop_plan import Plan, split, wanted
-from capture_agent.wireless import Card, NoWireless, Wireless, connect, reason
-from datastalker.errors import InputError
+from capture_agent.wireless import Card, NoWireless, reason
 from datastalker.message import Message
 from datastalker.stats import Stats
 
@@ -34,31 +32,7 @@ _OF_THE_CARD = (*_GONE, errno.ENETDOWN, errno.EBUSY, errno.EPERM, errno.ERFKILL,
 """What says nothing of the channel: the others would be refused as well."""
 
 Tune = Callable[[Channel], "Future[None]"]
-
-
-class Tuner:
-    """Sets the channels of one interface, in a thread of its own with a connection of its own."""
-
-    def __init__(self, interface: str, wireless: Callable[[], Wireless]) -> None:
-        self._interface, self._wireless = interface, wireless
-        self._connection: Wireless | None = None
-        self._thread = ThreadPoolExecutor(1, f"hopper-{interface}")
-
-    def tune(self, channel: Channel) -> Future[None]:
-        return self._thread.submit(self._tune, channel)
-
-    def _tune(self, channel: Channel) -> None:
-        if self._connection is None:
-            self._connection = self._wireless()
-        self._connection.tune(self._interface, channel)
-
-    def close(self) -> None:
-        self._thread.submit(self._end)
-        self._thread.shutdown(wait=False)
-
-    def _end(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
+"""Sets a channel; done when that is."""
 
 
 class _Radio:
@@ -294,47 +268,3 @@ class Hopper:
 def _asked_for(message: Message) -> Channel | None:
     written = message.get("freq_mhz") or message.get("channel")
     return None if written is None else parse(written)
-
-
-def from_options(
-    options: Mapping[str, Any],
-    interfaces: list[str],
-    stats: Stats,
-    wireless: Callable[[], Wireless] = connect,
-) -> Hopper:
-    """A hopper for these interfaces, in monitor mode. Raises InputError where it can't hop."""
-    try:
-        connection = wireless()
-        try:
-            cards = connection.cards()
-        finally:
-            connection.close()
-    except NoWireless as error:
-        raise InputError(f"hopper: {error}; take `hopper` out to capture all the same") from None
-    except OSError as error:
-        raise InputError(f"hopper: the cards can't be listed: {reason(error)}") from None
-    tuners: dict[str, Tuner] = {}
-    radios: dict[str, tuple[Card, Tune]] = {}
-    for interface in interfaces:
-        card = next((c for c in cards if any(p.name == interface for p in c.ports)), None)
-        if card is None:
-            log.warning("%s is no interface of a Wi-Fi card: its channel can't be set", interface)
-        elif any(card is known for known, _ in radios.values()):
-            log.warning("%s shares its card, and so its channel, with another", interface)
-        else:
-            tuners[interface] = Tuner(interface, wireless)
-            radios[interface] = card, tuners[interface].tune
-    if not radios:
-        names = " or ".join(interfaces)
-        raise InputError(f"hopper: the channel of {names} can't be set: no interface of a card")
-
-    def close() -> None:
-        for tuner in tuners.values():
-            tuner.close()
-
-    hopper = Hopper(options, radios, stats, close)
-    if not any(hopper.plan.shares.values()):
-        raise InputError(
-            "hopper: no card can listen to any of the channels; see `stalk interfaces`"
-        )
-    return hopper

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Literal
 
 from capture_agent import link
 from capture_agent.capture_file import Interface, Record
-from capture_agent.capture_set import STDIN, Source, find, merge
+from capture_agent.capture_set import find, merge
+from capture_agent.capture_source import STDIN, Source
 from capture_agent.frame import FrameParser, Memory
 from datastalker.errors import InputError
 from datastalker.message import Message

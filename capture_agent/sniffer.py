@@ -13,9 +13,10 @@ from capture_agent import bpf, device, rights
 from capture_agent.device import LINK_TYPES
 from capture_agent.frame import FrameParser, Memory
 from capture_agent.hop_plan import HopperOptions, check_channels, defaults
-from capture_agent.hopper import Hopper, from_options
+from capture_agent.hopper import Hopper
 from capture_agent.listener import LISTENING, Listener, Run
 from capture_agent.monitor import Monitors
+from capture_agent.tuner import from_options
 from datastalker.message import Message
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, SourceStage
@@ -84,7 +85,9 @@ class WifiSniffer(SourceStage):
             if not 0 < len(name.encode()) <= _NAME_LENGTH or "/" in name or name != name.strip():
                 yield "interface", f"'{name}' can't be an interface's name"
         if config["bpf"] is not None:
-            yield from _check_expression(config["bpf"], config["snaplen"])
+            said = bpf.objection(config["bpf"], LINK_TYPES.values(), config["snaplen"])
+            if said is not None:
+                yield "bpf", said
         if isinstance(config["hopper"], dict):
             for place, text in check_channels(config["hopper"]):
                 yield f"hopper.{place}", text
@@ -297,18 +300,3 @@ class WifiSniffer(SourceStage):
 
 def _names(interface: str | list[str]) -> list[str]:
     return [interface] if isinstance(interface, str) else list(interface)
-
-
-def _check_expression(expression: str, snaplen: int) -> Iterator[tuple[str, str]]:
-    """Is it an expression on any link type? Without libpcap nobody knows."""
-    said = ""
-    for link_type in sorted(LINK_TYPES.values(), reverse=True):
-        try:
-            bpf.compile_expression(expression, link_type, snaplen)
-        except bpf.NoLibraryError:
-            return
-        except bpf.FilterError as error:
-            said = said or str(error)
-        else:
-            return
-    yield "bpf", said

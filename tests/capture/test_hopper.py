@@ -13,7 +13,8 @@ import pytest
 
 from capture_agent.channels import Channel
 from capture_agent.hop_plan import split, wanted
-from capture_agent.hopper import Hopper, from_options
+from capture_agent.hopper import Hopper
+from capture_agent.tuner import from_options
 from capture_agent.wireless import NO_NL80211, Card, NoWireless, Offer, Port
 from datastalker.errors import InputError
 from datastalker.message import Message

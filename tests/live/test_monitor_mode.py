@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 from capture_agent import device, device_change, sniffer
-from capture_agent.hopper import from_options
 from capture_agent.monitor import OURS, Monitors
+from capture_agent.tuner import from_options
 from capture_agent.wireless import NO_NL80211, Card, NoWireless, Port
 from datastalker import config as configuration
 from datastalker.errors import InputError
