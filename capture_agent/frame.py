@@ -114,7 +114,8 @@ class FrameParser:
         try:
             if self._link_type == link.RADIOTAP:
                 layout = self._layout(data)
-                pick, memo = layout.pick, layout.memo
+                if layout.length <= LIMIT_HEADER:
+                    pick, memo = layout.pick, layout.memo
                 radio = layout.radio(data)
             else:
                 radio = link.read(self._link_type, data)
