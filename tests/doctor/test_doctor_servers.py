@@ -100,7 +100,10 @@ def test_measuring_the_clock_leaves_nothing_but_tombstones(
     assert [(m.key(), m.value()) for m in messages] == [(b"stalk doctor", None)] * 4
 
 
-def test_a_clock_that_is_off(doctor: Any, kafka: Kafka, name: str, capture: Path) -> None:
+def test_a_clock_that_is_off(
+    doctor: Any, kafka: Kafka, name: str, capture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", time.time)  # `apply` loads the plug-in in this process too
     (doctor.folder / "shift.py").write_text(
         "import time\n_time = time.time\ntime.time = lambda: _time() - 7200\n"
     )
