@@ -31,7 +31,7 @@ demo-kafka: .venv/.ready-kafka ## The demo over a real Kafka, with a worker, Ela
 	@$(BIN)/python -m infra.demo_kafka
 
 test: .venv/.ready-dev ## Set up and run all tests
-	@$(BIN)/python -m pytest -n auto -rs
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -rs
 
 lint: .venv/.ready-dev ## Format, lint, types, the import contract
 	@$(BIN)/ruff format --check .

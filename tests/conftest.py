@@ -25,6 +25,50 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
+LONGEST = [
+    "kafka/test_workers",
+    "kafka/agent/test_agent_spool",
+    "kafka/sinks/test_sink_elasticsearch",
+    "stack/test_stack",
+    "simulator/test_score_against_truth",
+    "kafka/test_secured",
+    "kafka/test_replay",
+    "kafka/test_same_result",
+    "doctor/test_doctor",
+    "kafka/test_replay_edges",
+    "doctor/test_doctor_servers",
+    "kafka/agent/test_agent",
+    "kafka/test_dedupe_partitions",
+    "kafka/sinks/test_sink_csv",
+    "wire/test_wire_captures",
+    "docker/test_compose_runs",
+    "kafka/agent/test_outage_whole",
+    "kafka/agent/test_agent_outage",
+    "doctor/test_doctor_live",
+    "kafka/agent/test_agent_pseudonyms",
+    "docs/test_site",
+    "kafka/test_pages",
+    "kafka/test_broker_faults",
+    "kafka/agent/test_agent_live",
+    "core/test_cli",
+    "kafka/agent/test_agent_reboot",
+]
+"""The files that take longest in a whole run, by its `--durations=0`."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Three for each core: most of the long tests wait for servers. Beyond eight, the longest file
+    alone decides, and each may have a broker of its own."""
+    return min(8, 3 * len(os.sched_getaffinity(0)))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where workers share the tests, begin the longest files first, so that all end together."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        here = Path(__file__).parent
+        places = {here / f"{name}.py": place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
