@@ -112,14 +112,23 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
     stack.stop(wipe=True)
 
 
+@pytest.fixture(scope="module")
+def air(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What three sensors hear in a minute."""
+    folder = tmp_path_factory.mktemp("air")
+    stalk("simulate", "--out", str(folder), "--minutes", "1")
+    return folder
+
+
 class Whole:
     """One YAML with topics of its own, run by all processes to the end of a capture."""
 
-    def __init__(self, path: Path, plain: str, kafka: dict[str, Any], **settings: Any) -> None:
+    def __init__(
+        self, path: Path, air: Path, plain: str, kafka: dict[str, Any], **settings: Any
+    ) -> None:
         self.path, self.plain = path, plain
         self.name = f"whole-{uuid.uuid4().hex[:8]}"
         self.frames, self.out = f"{self.name}.frames", f"{self.name}.out"
-        stalk("simulate", "--out", str(path / "air"), "--minutes", "1")
         self.sinks: list[Any] = [{"csv": {"directory": str(path / "out")}}]
         self.document = {
             "name": self.name,
@@ -127,7 +136,7 @@ class Whole:
             "workers": {"http_port": 0},
             **settings,
             "pipeline": [
-                {"pcap": {"path": f"{path}/air/sensor-*.pcap"}},
+                {"pcap": {"path": f"{air}/sensor-*.pcap"}},
                 {"topic": self.frames},
                 "dedupe",
                 "presence",
@@ -184,28 +193,28 @@ class Whole:
 
 @pytest.mark.parametrize("how", ["PLAIN", "SCRAM-SHA-512", "certificate"])
 def test_agent_worker_and_sink_come_in_by_every_way(
-    tmp_path: Path, secured: SecuredKafka, how: str
+    tmp_path: Path, air: Path, secured: SecuredKafka, how: str
 ) -> None:
-    whole = Whole(tmp_path, secured.bootstrap_servers, secured.clients(how))
+    whole = Whole(tmp_path, air, secured.bootstrap_servers, secured.clients(how))
     whole.run()
     assert whole.ids("out") == whole.embedded() != Counter()
 
 
 @pytest.mark.parametrize("role", ["capture", "worker", "sink csv", "topics apply", "dlq ls"])
 def test_a_wrong_password_is_said_within_seconds_and_not_shown(
-    tmp_path: Path, secured: SecuredKafka, role: str
+    tmp_path: Path, air: Path, secured: SecuredKafka, role: str
 ) -> None:
-    whole = Whole(tmp_path, secured.bootstrap_servers, secured.clients("SCRAM-SHA-512"))
+    whole = Whole(tmp_path, air, secured.bootstrap_servers, secured.clients("SCRAM-SHA-512"))
     whole.document["kafka"]["sasl_password"] = "not-this"  # type: ignore[index]
     assert_said(role, whole.write(), "refuses user 'home' with the password given")
 
 
 @pytest.mark.parametrize("role", ["capture", "worker", "sink csv", "topics apply", "dlq ls"])
-def test_a_wrong_address_is_said_within_seconds(tmp_path: Path, role: str) -> None:
+def test_a_wrong_address_is_said_within_seconds(tmp_path: Path, air: Path, role: str) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         at = f"127.0.0.1:{unused.getsockname()[1]}"
-        whole = Whole(tmp_path, at, {"bootstrap_servers": at})
+        whole = Whole(tmp_path, air, at, {"bootstrap_servers": at})
         said = f"kafka: bootstrap_servers: nothing listens at {at} (connection refused); start the"
         assert_said(role, whole.write(), said)
 
@@ -229,11 +238,11 @@ def assert_said(role: str, config: Path, what: str) -> None:
 
 
 def test_with_a_registry_all_processes_read_and_write_its_format(
-    tmp_path: Path, kafka: Kafka, registry: Registry, elasticsearch: Elasticsearch
+    tmp_path: Path, air: Path, kafka: Kafka, registry: Registry, elasticsearch: Elasticsearch
 ) -> None:
     at = kafka.bootstrap_servers
     registered = {"schema_registry": {"url": registry.url}}
-    whole = Whole(tmp_path, at, {"bootstrap_servers": at}, **registered)
+    whole = Whole(tmp_path, air, at, {"bootstrap_servers": at}, **registered)
     options = {"hosts": [elasticsearch.url], "index": whole.name, "replicas": 0}
     whole.sinks.append({"elasticsearch": options})
     whole.run()

@@ -294,7 +294,7 @@ def make_node(tmp_path: Path) -> Iterator[Callable[..., Node]]:
             node.statuses()  # whatever the test was about: each of them adds up
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """A broker to kill and to pause."""
     stack = Stack(tmp_path_factory.mktemp("frail"), quick=True).end_with(os.getpid())
