@@ -58,8 +58,9 @@ LONGEST = [
 
 def pytest_xdist_auto_num_workers() -> int:
     """Three for each core: most of the long tests wait for servers. Beyond eight, the longest file
-    alone decides, and each may have a broker of its own."""
-    return min(8, 3 * len(os.sched_getaffinity(0)))
+    alone decides. Each may have a broker of its own: 1.5 GiB with all that it starts."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(8, 3 * len(os.sched_getaffinity(0)), memory // (3 << 29)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
