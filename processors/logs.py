@@ -5,6 +5,7 @@ reach a broker that is away, some eighty lines a second.
 from __future__ import annotations
 
 import logging
+import os
 from time import monotonic
 from typing import Any
 
@@ -49,7 +50,8 @@ def configuration(config: Config) -> dict[str, Any]:
     level = settings["log_level"].upper()
     target = {"class": "logging.StreamHandler", "stream": "ext://sys.stderr"}
     if settings["log_file"]:
-        target = {"class": "logging.FileHandler", "filename": settings["log_file"]}
+        file = os.path.expanduser(settings["log_file"])
+        target = {"class": "logging.FileHandler", "filename": file}
     quiet = {"level": "WARNING"} if level == "INFO" else {}
     ours: dict[str, Any] = {
         "version": 1,

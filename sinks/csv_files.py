@@ -52,7 +52,7 @@ class Csv(Sink):
     )
 
     def __init__(self, stats: Stats, directory: str, **options: Any) -> None:
-        self.folder = Path(directory)
+        self.folder = Path(directory).expanduser()
         self.files: dict[str, _File] = {}
         self.layouts: dict[str, Layout] = {}
         self.written: list[Path] = []

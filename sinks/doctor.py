@@ -25,7 +25,7 @@ def checks(config: Config, segment: Segment) -> list[Check]:
     found = []
     for step in segment.steps if segment.role in ("sinks", "all", "run") else ():
         if step.name == "csv":
-            directory = Path(step.options["directory"]).absolute()
+            directory = Path(step.options["directory"]).expanduser().absolute()
             # Files of several types and partitions are open at a time; this is one of them
             wants = step.options["rotate_mb"] or 256
             look = partial(folder, step.label, directory, "csv: directory", wants)

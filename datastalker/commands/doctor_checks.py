@@ -56,7 +56,8 @@ def checks(config: Config, role: str | None) -> list[Check]:
     remedy = "is the disk that Python lies on slow, or broken?"
     found.append(Check("packages", partial(_packages, wanted), remedy))
     if config.settings["log_file"] is not None:
-        look = partial(_log, Path(config.settings["log_file"]).absolute().parent)
+        log = Path(config.settings["log_file"]).expanduser().absolute()
+        look = partial(_log, log.parent)
         found.append(Check("log", look, "is the disk of log_file still there?"))
     plans = {
         plan.name: plan for s in wanted if s.role != "all" for plan in segment_topics(config, s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -97,7 +98,7 @@ def _set_up_logging(config: configuration.Config) -> None:
     settings = config.settings
     try:
         logging.basicConfig(
-            filename=settings["log_file"],
+            filename=settings["log_file"] and os.path.expanduser(settings["log_file"]),
             level=settings["log_level"].upper(),
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         )

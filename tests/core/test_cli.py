@@ -263,6 +263,23 @@ def test_a_stage_that_fails_is_shown_once_wherever_the_log_goes(folder: Path, se
     assert "\x1b" not in done.err
 
 
+def test_what_is_written_to_a_home_lies_in_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = folder / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    (folder / "config.yaml").write_text(
+        "log_file: ~/x.log\n" + CONFIG + "- csv: {directory: ~/out}\n"
+    )
+
+    assert stalk("run", cwd=folder).code == 0
+
+    assert (home / "x.log").exists()
+    assert list((home / "out").glob("frame-*.csv"))
+    assert not (folder / "~").exists()
+
+
 @pytest.mark.parametrize(
     ("when", "code", "last"),
     [
