@@ -15,6 +15,7 @@ import errno
 import logging
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -202,12 +203,25 @@ class Monitors:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """A signal comes before what is done here, or behind it: what is made is also noted."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    """A signal comes before what is done here, or behind it: what is made is also noted.
+
+    Its handler waits. To block it would not do: another thread takes it, and the main one handles it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which no handler interrupts
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for caught in dict.fromkeys(came):
+            signal.raise_signal(caught)
 
 
 def _lock(name: str) -> socket.socket | None:
