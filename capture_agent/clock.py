@@ -51,7 +51,9 @@ class Clock:
         if not self._samples:
             return None
         error, ahead = min(self._samples)
-        ours = time.time() - steady()
+        begin, now, end = steady(), time.time(), steady()  # others may run between two readings
+        error += (end - begin) / 2
+        ours = now - (begin + end) / 2
         return Offset(round((ours - ahead) * 1000, 1), round(error * 1000 + 1, 1))
 
     def offset_ms(self) -> float | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from capture_agent.clock import Clock
+import pytest
+
+from capture_agent.clock import Clock, steady
 from datastalker.message import Message
 from datastalker.pipeline import Entry, Pipeline, Sink, SourceStage
 from datastalker.stats import Stats
@@ -78,3 +80,21 @@ def test_frames_to_come_were_heard_by_a_clock_that_was_ahead_and_was_put_right()
     Clock().mark([*frames, Message(type="frame")])
 
     assert ["clock_wrong" in message for message in frames] == [False, False, False, True, True]
+
+
+def test_what_else_ran_while_the_clock_was_read_is_part_of_the_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, read = Clock(), time.time
+    clock.sample(steady(), 0.0, int(read() * 1000))
+
+    def interrupted() -> float:
+        now = read()
+        time.sleep(0.03)
+        return now
+
+    monkeypatch.setattr(time, "time", interrupted)
+    found = clock.offset()
+
+    assert found is not None
+    assert abs(found.ms) <= found.error_ms
