@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Self
 
 from datastalker.broker import connect
@@ -217,15 +217,7 @@ class History:
 
     def go_on(self) -> bool:
         """Go on from the last mark, with the range of that time. False: there is none."""
-        from confluent_kafka import KafkaException, TopicPartition
-
-        try:
-            found = self._consumer.committed(
-                [TopicPartition(*place) for place in self.spans], timeout=SECONDS
-            )
-        except KafkaException as raised:
-            raise self._finder.refused(raised, self.topics[0]) from None
-        marked = [part for part in found if part.offset >= 0 and part.metadata]
+        marked = [part for part in self._committed() if part.offset >= 0 and part.metadata]
         for part in marked:
             begin, end = map(int, (part.metadata or "").split())
             place = part.topic, part.partition
@@ -235,6 +227,26 @@ class History:
                 self.notes.append(f"{part.topic}[{part.partition}]: {gone} are no longer there")
             self.spans[place] = Span(begin, end, max(part.offset, low))
         return bool(marked)
+
+    def _committed(self) -> list[Any]:
+        """What the group has committed. A broker that was just started looks for it first."""
+        from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+        wanted = [TopicPartition(*place) for place in self.spans]
+        until = monotonic() + SECONDS
+        while True:
+            try:
+                found: list[Any] = self._consumer.committed(wanted, timeout=SECONDS)
+                return found
+            except KafkaException as raised:
+                soon = (
+                    KafkaError.NOT_COORDINATOR,
+                    KafkaError.COORDINATOR_NOT_AVAILABLE,
+                    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+                )
+                if raised.args[0].code() not in soon or monotonic() > until:
+                    raise self._finder.refused(raised, self.topics[0]) from None
+                sleep(_TURN_SECONDS)
 
     def pause(self, places: Iterable[Place]) -> None:
         """Fetch no more of these partitions for now."""
