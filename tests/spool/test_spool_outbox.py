@@ -262,13 +262,18 @@ def test_what_the_client_gave_up_is_sent_before_what_is_fresh(rig: Rig) -> None:
     assert [parcel.sequence for parcel in rig.link.delivered] == [0, 1]
 
 
-def test_what_is_damaged_meanwhile_is_counted_by_whose_it_was(tmp_path: Path) -> None:
-    earlier = Rig(tmp_path, "earlier")
+def _leave_three(folder: Path) -> None:
+    """What an earlier run left in the spool: three frames."""
+    earlier = Rig(folder, "earlier")
     earlier.link.up = False
     for _ in range(3):
         earlier.offer()
     earlier.outbox.drop()
     earlier.outbox.close()
+
+
+def test_what_is_damaged_meanwhile_is_counted_by_whose_it_was(tmp_path: Path) -> None:
+    _leave_three(tmp_path)
     rig = Rig(tmp_path)
     rig.link.up = False
     for _ in range(2):
@@ -286,12 +291,7 @@ def test_what_is_damaged_meanwhile_is_counted_by_whose_it_was(tmp_path: Path) ->
 
 
 def test_what_of_an_earlier_run_was_damaged_before_the_start_is_counted(tmp_path: Path) -> None:
-    earlier = Rig(tmp_path, "earlier")
-    earlier.link.up = False
-    for _ in range(3):
-        earlier.offer()
-    earlier.outbox.drop()
-    earlier.outbox.close()
+    _leave_three(tmp_path)
     (segment,) = tmp_path.glob("*.spool")
     data = segment.read_bytes()
     segment.write_bytes(data[:50] + bytes([data[50] ^ 1]) + data[51:])
