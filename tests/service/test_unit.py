@@ -189,6 +189,7 @@ def test_systemd_takes_the_unit_and_finds_it_as_hard_as_the_page_says(
     unit = tmp_path / made.name
     made.python = Path(sys.executable)
     text = made.unit().replace("ProtectHome=read-only", "ProtectHome=yes")  # where Python is here
+    text = text.replace("PrivateTmp=no", "PrivateTmp=yes")  # likewise
     unit.write_text(text)
 
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)

@@ -12,6 +12,7 @@ from typing import Any
 import confluent_kafka
 import pytest
 
+from capture_agent import agent
 from datastalker import config as configuration
 from datastalker.segments import segments
 from datastalker.wire import SingleObject, decode_batch, decode_event
@@ -25,7 +26,9 @@ PIPE = {"pcap": {"path": "-"}}
 _SHIFT = """
 import time
 import confluent_kafka
+from capture_agent import agent
 
+agent._MEASURE_SECONDS = 30.0  # however busy the machine is
 _time, _time_ns, _Producer = time.time, time.time_ns, confluent_kafka.Producer
 time.time = lambda: _time() + {0}
 time.time_ns = lambda: _time_ns() + {0} * 10**9
@@ -100,6 +103,7 @@ def test_a_clock_that_is_two_hours_off_is_an_alert_and_its_frames_arrive_and_are
     for name in ("time", "time_ns"):  # `ready` loads the plug-in here too: put back at the end
         monkeypatch.setattr(time, name, getattr(time, name))
     monkeypatch.setattr(confluent_kafka, "Producer", confluent_kafka.Producer)
+    monkeypatch.setattr(agent, "_MEASURE_SECONDS", agent._MEASURE_SECONDS)
     node = make_node(kafka, 0, source=PIPE, topics={"alert": "alerts"})
     # Nobody may set the clock of this machine
     (node.folder / "shift.py").write_text(_SHIFT.format(seconds))
