@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from datastalker import segments
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Where:
     """Where the page of a process is to be. `setting`: where that stands in the configuration;
-    `part`: of a sink, its name; `port` 0: any that is free, so nobody knows it but the log."""
+    `part`: of a sink, its name; `runs`: the command that starts the process; `port` 0: any that is
+    free, so nobody knows it but the log."""
 
     setting: str
     part: str
+    runs: str
     host: str
     port: int | None
     tap_remote: bool
@@ -42,18 +44,21 @@ class Where:
 
 def of_agent(config: Config) -> Where:
     """Of `stalk capture`, and of `stalk run`."""
-    return _where("agent", "", config.agent)
+    command = "capture" if segments.segments(config)[0].role == "capture" else "run"
+    return _where("agent", "", f"stalk {command} -c {config.file}", config.agent)
 
 
 def of_worker(config: Config) -> Where:
     """Of a worker."""
-    return _where("workers", "", config.workers)
+    runs = f"DATASTALKER_CONFIG={config.file} faust -A processors worker"
+    return _where("workers", "", runs, config.workers)
 
 
 def of_sink(config: Config, label: str) -> Where:
     """Of `stalk sink LABEL`."""
     labels = _sinks(config)
-    return _where("sinks", label, config.sinks, labels.index(label) if label in labels else 0)
+    above = labels.index(label) if label in labels else 0
+    return _where("sinks", label, f"stalk sink {label} -c {config.file}", config.sinks, above)
 
 
 def all_of(config: Config) -> list[Where]:
@@ -67,17 +72,30 @@ def all_of(config: Config) -> list[Where]:
     return found
 
 
+def of_stage(config: Config, label: str) -> list[Where]:
+    """Of the processes that may run it: its segment's own, and `stalk run`, which runs all."""
+    cut = segments.segments(config)
+    role = next(s.role for s in cut if label in [step.label for step in s.steps])
+    if role not in ("worker", "sinks"):
+        return [of_agent(config)]
+    own = of_worker(config) if role == "worker" else of_sink(config, label)
+    if cut[0].role == "elsewhere":
+        return [own]
+    return [own, replace(of_agent(config), runs=f"stalk run -c {config.file}")]
+
+
 def _sinks(config: Config) -> list[str]:
     steps = segments.segments(config)[-1].steps
     return [step.label for step in steps if step.cls and issubclass(step.cls, Sink)]
 
 
-def _where(setting: str, part: str, given: dict[str, object], above: int = 0) -> Where:
+def _where(setting: str, part: str, runs: str, given: dict[str, object], above: int = 0) -> Where:
     port = given["http_port"]
     assert port is None or isinstance(port, int)
     return Where(
         setting,
         part,
+        runs,
         str(given["http_host"]),
         port + above if port else port,
         bool(given["tap_remote"]),

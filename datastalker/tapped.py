@@ -17,9 +17,12 @@ from datastalker.tapping import COUNTS
 
 _SECONDS = 5.0
 _SILENT_SECONDS = 15.0  # it says something each second
-SOMETHING_ELSE = "something else listens there"
 
 Counts = Mapping[str, int]
+
+
+class NobodyListensError(InputError):
+    """The address is that of a machine which is there, and no process has the port."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,26 @@ def ask(url: str) -> Tapped:
     except urllib.error.HTTPError as error:
         raise _refused(url, error) from None
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise InputError(f"{url} does not answer as a page of ours ({reason(error)})") from None
+        raise no_answer(url, error) from None
     if not isinstance(stages, dict) or not all(isinstance(at, list) for at in stages.values()):
-        raise InputError(f"{url} does not answer as a page of ours ({SOMETHING_ELSE})")
+        raise no_answer(url)
     return Tapped(url, stages)
 
 
-def reason(error: Exception) -> str:
-    """Why there is no answer, or none of ours, in a few words."""
-    if isinstance(error, json.JSONDecodeError):
-        return SOMETHING_ELSE
+def no_answer(url: str, error: Exception | None = None) -> InputError:
+    """What to raise where there is no answer, or (no `error`) none of ours."""
+    if isinstance(error, http.client.InvalidURL):
+        return InputError(f"{url} is no address: {error}; write http://HOST:PORT")
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
     why = getattr(error, "reason", error)
-    return str(getattr(why, "strerror", None) or why)
+    if isinstance(why, ConnectionRefusedError):
+        return NobodyListensError(
+            f"nothing listens at {url}: a process has to be running, with this as its http_port"
+        )
+    if isinstance(why, OSError):
+        return InputError(f"{url} can't be reached: {why.strerror or why}")
+    return InputError(f"what listens at {url} is no process of DataStalker: look for another port")
 
 
 def read(
@@ -98,6 +109,8 @@ def for_process(when: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refused(url: str, error: urllib.error.HTTPError) -> InputError:
+    if error.code == 404:  # ours know the path
+        return no_answer(url, error)
     with error:
         said = error.read(500).decode("utf-8", "replace").strip()
     return InputError(f"{url}: {said or error.reason}")

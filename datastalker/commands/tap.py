@@ -10,18 +10,18 @@ from typing import Any
 import click
 
 from datastalker import config as configuration
-from datastalker import pages, standard_output
+from datastalker import standard_output
 from datastalker.commands.filters import FILTER, Filter
 from datastalker.commands.options import config_option
 from datastalker.commands.ranges import POSITION
 from datastalker.commands.tables import cut, table, terminal_width
+from datastalker.commands.tap_process import find, running
 from datastalker.errors import ConfigError, InputError
 from datastalker.message import Message
-from datastalker.options import suggest
 from datastalker.position import Position
 from datastalker.segments import sensors_topic, topic_plans
 from datastalker.shown import as_json, as_line
-from datastalker.tapped import Counts, Tapped, ask, page_url, read
+from datastalker.tapped import Counts, read
 from datastalker.tapping import SOURCE
 from datastalker.topics import TopicPlan
 
@@ -49,7 +49,7 @@ class _Shown:
 @click.command("tap")
 @click.argument("name", metavar="STAGE|TOPIC", required=False)
 @config_option
-@click.option("--url", help="Where the page of the process is, instead of what the file says.")
+@click.option("--url", help="Where the process listens, http://HOST:PORT, instead of what the file says.")
 @click.option(
     "--from", "begin", type=POSITION, help="Of a topic: from here, such as -10m; else from now."
 )
@@ -80,10 +80,10 @@ def tap_command(
 ) -> None:
     """Show messages while they pass, and change nothing.
 
-    STAGE: of a running agent, worker, sink or `stalk run`, asked by the page that it serves
-    (http_port); `source` is what comes into it. The process goes on at its speed: what passes too
-    fast is not shown, and counted. TOPIC: what is published from now on (--from: also what was); no
-    group is joined.
+    STAGE: of an agent, worker, sink or `stalk run` that is running and has a port (http_port, under
+    agent:, workers: or sinks:; `stalk run` takes agent:); `source` is what comes into it. The process
+    goes on at its speed: what passes too fast is not shown, and counted. TOPIC: what is published
+    from now on (--from: also what was); no group is joined.
 
     \b
     Example:
@@ -106,7 +106,7 @@ def tap_command(
     else:
         if begin is not None:
             raise click.UsageError("--from is of a topic; a stage shows what passes now")
-        tapped = _find(config, url, name, list(plans))
+        tapped = find(config, url, name, list(plans))
         source = read(tapped.url, name, at, wanted.when if wanted else {})
         click.echo(f"{name} at {tapped.url}; Ctrl-C ends", err=True)
     _show(source, wanted, limit, style or ("text" if sys.stdout.isatty() else "json"))
@@ -153,59 +153,17 @@ def _topics(config: configuration.Config) -> dict[str, TopicPlan]:
     return {plan.name: plan for plan in topic_plans(config) if plan.name in named}
 
 
-def _pages(config: configuration.Config | None, url: str | None) -> tuple[list[Tapped], list[str]]:
-    """Those that answer, and what is wrong with the others."""
-    if config is None:
-        assert url is not None
-        return [ask(page_url(url))], []
-    places = [place for place in pages.all_of(config) if place.port]
-    if not places:
-        raise InputError(
-            f"{config.file}: no process of it shows what passes: give it a page, with http_port "
-            "under agent:, workers: or sinks:, or name one with --url"
-        )
-    found, silent = [], []
-    for place in places:
-        try:
-            found.append(ask(place.url))
-        except InputError as error:
-            silent.append(f"{place.setting}: {error}")
-    return found, silent
-
-
-def _find(
-    config: configuration.Config | None, url: str | None, name: str, topics: list[str]
-) -> Tapped:
-    """The process that has a stage of this name. Raises InputError."""
-    answering, silent = _pages(config, url)
-    found = [tapped for tapped in answering if name in tapped.stages]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        several = ", ".join(tapped.url for tapped in found)
-        raise InputError(f"several processes have '{name}': choose with --url, of {several}")
-    if not answering:
-        raise InputError(f"no process answers; does it run? {'; '.join(silent)}")
-    known = [*topics, *(stage for tapped in answering for stage in tapped.stages)]
-    text = f"no stage or topic '{name}'{suggest(name, dict.fromkeys(known))}"
-    raise InputError(f"{text}; {'; '.join(silent)}" if silent else text)
-
-
 def _list(config: configuration.Config | None, url: str | None) -> None:
     rows: list[list[Any]] = []
     for plan in (_topics(config) if config is not None else {}).values():
         rows.append([plan.name, "topic", ", ".join(plan.types)])
-    silent: list[str] = []
-    try:
-        answering, silent = _pages(config, url)
-    except InputError as error:
-        if not rows:
-            raise
-        answering, silent = [], [str(error)]
+    answering, silent = running(config, url)
     for tapped in answering:
         for stage, where in tapped.stages.items():
             what = "what comes in" if stage == SOURCE else ", ".join(where)
             rows.append([stage, tapped.url, what])
+    if not rows:
+        raise InputError("\n  ".join(["nothing can be tapped now:", *silent]))
     click.echo(table(["stage or topic", "where", "what"], rows, stream=sys.stdout))
     for text in silent:
         click.echo(text, err=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 
 from datastalker.errors import InputError
 from datastalker.message import Message
-from datastalker.tapped import SOMETHING_ELSE, ask, page_url, read, reason
+from datastalker.tapped import ask, no_answer, page_url, read
 from datastalker.tapping import SOURCE
 from datastalker.top import metrics_page
 from datastalker.top.feed import Update
@@ -110,10 +110,6 @@ class ProcessFeed:
                 found = json.load(it)
             if metrics_page.is_one(found):
                 return list(found)
-            why = SOMETHING_ELSE
         except (OSError, ValueError, http.client.HTTPException) as error:
-            why = reason(error)
-        raise InputError(
-            f"{self._url} does not answer as a page of ours ({why}); where it is say http_host "
-            "and http_port, under agent:, workers: or sinks:"
-        )
+            raise no_answer(self._url, error) from None
+        raise no_answer(self._url)

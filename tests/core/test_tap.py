@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -254,16 +255,130 @@ def test_the_command_shows_filters_and_counts(running: Running) -> None:
     assert said.returncode == 0
 
 
-def test_nobody_serves_a_page(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("pipeline: [{pcap: {path: x}}, dedupe]\n")
+def failing(capsys: pytest.CaptureFixture[str], *words: str | Path) -> str:
+    """What `stalk tap` says where it ends with 1."""
+    with pytest.raises(SystemExit) as ended:
+        main(["tap", *map(str, words)])
+    assert ended.value.code == 1
+    return capsys.readouterr().err
 
-    said = subprocess.run(
-        [sys.executable, "-m", "datastalker", "tap", "dedupe", "-c", tmp_path / "config.yaml"],
-        capture_output=True, text=True,
-    )  # fmt: skip
 
-    assert said.returncode == 1
-    assert "give it a page, with http_port under agent:" in said.stderr
+def free_port() -> int:
+    """One at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "config.yaml"
+    file.write_text(text)
+    return file
+
+
+ALONE = "pipeline: [{pcap: {path: x}}, dedupe]\n"
+
+
+def test_without_a_port_the_very_line_to_add_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, ALONE)
+
+    assert failing(capsys, "dedupe", "-c", file) == (
+        f"stalk: 'dedupe' can't be tapped now: `stalk run -c {file}` has no port to be asked at: add "
+        f"the line `agent: {{http_port: 6065}}` to {file}, beside `pipeline:`, and start it again\n"
+    )
+
+
+def test_the_line_that_is_said_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = re.search("`(agent: .*?)`", failing(capsys, "dedupe", "-c", written(tmp_path, ALONE)))
+    assert line is not None
+    port = free_port()
+    file = written(tmp_path, line[1].replace("6065", str(port)) + f"\n{ALONE}")
+
+    assert f"nothing listens at http://127.0.0.1:{port}" in failing(capsys, "dedupe", "-c", file)
+
+
+def test_a_section_that_is_there_gets_the_port(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, ALONE + "agent: {tap_remote: true}\n")
+
+    assert f"add `http_port: 6065` under `agent:` in {file}" in failing(
+        capsys, "dedupe", "-c", file
+    )
+
+
+def test_where_nothing_runs_it_says_what_has_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    file = written(tmp_path, f"agent: {{http_port: {port}}}\n{ALONE}")
+    runs = f"nothing listens at http://127.0.0.1:{port}: `stalk run -c {file}` has to be running\n"
+
+    assert failing(capsys, "dedupe", "-c", file) == f"stalk: 'dedupe' can't be tapped now: {runs}"
+    assert failing(capsys, "--list", "-c", file).endswith(runs)
+    assert "a process has to be running" in failing(capsys, "dedupe", "--url", f"localhost:{port}")
+
+
+def test_a_stage_of_a_segment_names_the_process_of_that_segment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    port = free_port()
+    file = written(
+        tmp_path,
+        f"workers: {{http_port: {port}}}\n"
+        "pipeline: [{pcap: {path: x}}, limit: {messages: 1}, topic: a, dedupe, topic: b, csv]\n",
+    )
+
+    assert "faust -A processors worker` has to be running" in failing(capsys, "dedupe", "-c", file)
+    assert f"`stalk sink csv -c {file}` has no port to be asked at: add the line `sinks: {{" in (
+        failing(capsys, "csv", "-c", file)
+    )
+    assert f"now: `stalk capture -c {file}` has no port" in failing(capsys, "limit", "-c", file)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("dedup", "no stage or topic 'dedup', did you mean 'dedupe'?"),
+        ("nosuch", "no stage or topic 'nosuch' (there is: source, pcap, dedupe)"),
+    ],
+)
+def test_a_misspelt_stage_is_found_though_nothing_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    file = written(tmp_path, ALONE)
+
+    assert failing(capsys, name, "-c", file) == f"stalk: {file}: {said}\n"
+
+
+def test_a_process_that_has_the_stage_not_now_is_told_from_one_that_is_not_there(
+    running: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(tmp_path, f"agent: {{http_port: {running.server.server_address[1]}}}\n{ALONE}")
+
+    said = failing(capsys, "dedupe", "-c", file)
+
+    assert f"the process at {running.server.url} has no such stage now" in said
+
+
+def test_a_misspelt_stage_of_a_process_whose_file_is_not_here(
+    running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = failing(capsys, "ouj", "--url", running.server.url)
+
+    assert said == f"stalk: {running.server.url} has no stage 'ouj', did you mean 'oui'?\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("localhost:http", "http://localhost:http is no address: nonnumeric port: 'http'; write"),
+        ("nosuch.invalid:80", "http://nosuch.invalid:80 can't be reached: "),
+    ],
+)
+def test_an_address_that_is_wrong(capsys: pytest.CaptureFixture[str], url: str, said: str) -> None:
+    assert said in failing(capsys, "oui", "--url", url)
 
 
 @pytest.fixture
@@ -271,10 +386,10 @@ def answering() -> Iterator[Any]:
     """Starts a server that answers everything with one text; gives where it is."""
     started: list[HTTPServer] = []
 
-    def start(text: str) -> str:
+    def start(text: str, code: int = 200) -> str:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.send_response(200)
+                self.send_response(code)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text.encode())
@@ -292,20 +407,30 @@ def answering() -> Iterator[Any]:
         server.server_close()
 
 
-@pytest.mark.parametrize("text", ["hello", "null", "[]", '"text"', '{"a": 1}', '{"oui": "in"}'])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        *((text, 200) for text in ("hello", "null", "[]", '"text"', '{"a": 1}', '{"oui": "in"}')),
+        ("<html>there is no such page</html>", 404),
+    ],
+)
 @pytest.mark.parametrize(
     "words",
     [("tap", "oui"), ("tap", "--list"), ("top", "--once", "--seconds", "0.1")],
     ids=" ".join,
 )
 def test_who_is_no_page_of_ours_is_told_from_one(
-    answering: Any, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], text: str
+    answering: Any,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    text: str,
+    code: int,
 ) -> None:
-    at = answering(text)
+    at = answering(text, code)
 
     with pytest.raises(SystemExit) as ended:
         main([*words, "--url", at])
 
     said = capsys.readouterr().err
     assert ended.value.code == 1
-    assert f"stalk: http://{at} does not answer as a page of ours (something else listens" in said
+    assert f"stalk: what listens at http://{at} is no process of DataStalker" in said

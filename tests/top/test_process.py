@@ -127,7 +127,7 @@ def test_one_that_ends_is_waited_for(run: Run) -> None:
 
 
 def test_where_nobody_answers_is_one_sentence_with_the_settings() -> None:
-    with pytest.raises(InputError, match=r"Connection refused.*http_port"):
+    with pytest.raises(InputError, match=r"nothing listens at .*http_port"):
         ProcessFeed(f"localhost:{free_port()}").open()
 
 
