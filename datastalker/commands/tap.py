@@ -49,7 +49,9 @@ class _Shown:
 @click.command("tap")
 @click.argument("name", metavar="STAGE|TOPIC", required=False)
 @config_option
-@click.option("--url", help="Where the process listens, http://HOST:PORT, instead of what the file says.")
+@click.option(
+    "--url", help="Where the process listens, http://HOST:PORT, instead of what the file says."
+)
 @click.option(
     "--from", "begin", type=POSITION, help="Of a topic: from here, such as -10m; else from now."
 )
