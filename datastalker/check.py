@@ -6,7 +6,7 @@ import contextlib
 import difflib
 from typing import Any
 
-from datastalker import catalog, read_cases, segments
+from datastalker import catalog, order, read_cases, segments
 from datastalker.agent_settings import AGENT
 from datastalker.annotation import Path
 from datastalker.build import make
@@ -24,7 +24,6 @@ from datastalker.topics import FRAME, KAFKA, TOPIC, check_kafka
 from datastalker.worker_settings import WORKERS
 from datastalker.yamlfile import Document
 
-_SOURCES = "pcap, wifi_sniffer or a topic"
 _OURS = ("datastalker", "capture_agent")
 
 
@@ -55,17 +54,23 @@ class Checker:
                 self.report((close,), f"unknown option '{close}', did you mean 'pipeline'?")
                 del given[close]
                 root = close
+        outside = order.check_outside(given, self.report)
         self.config.settings = complete(SETTINGS, given, (), self.report)
         self._broker(self.config.settings)
         self._plugins()
         pipeline = value.get(root)
         if not isinstance(pipeline, list) or not pipeline:
             said = "is missing" if root not in value else "must be a list of stages"
-            self.report((root,), f"'pipeline' {said}; the first entry is a source: {_SOURCES}")
+            if pipeline and isinstance(pipeline, dict):
+                said += ", with '- ' before each"
+            if root in value or not outside:
+                self.report(
+                    (root,), f"'pipeline' {said}; the first entry is a source: {order.SOURCES}"
+                )
             return
         for index, item in enumerate(pipeline):
             self._entry(item, (root, index))
-        self._order()
+        order.check(self.config.steps, self.report)
         if not self.config.errors:
             segments.check(self.config, self.report)
         if not self.config.errors:
@@ -261,28 +266,6 @@ class Checker:
             self.report(here, "topic: takes a topic's name, or a mapping of message type to topic")
         position = self.document.where(here)
         self.config.steps.append(Step(CUT, CUT, None, {}, None, here[:-1], position, topics))
-
-    def _order(self) -> None:
-        for step in self.config.steps:
-            is_source = step.cls is not None and issubclass(step.cls, SourceStage)
-            if step.path[-1] != 0:
-                if is_source:
-                    self.report(
-                        step.path, f"'{step.name}' is a source and can only be the first entry"
-                    )
-            elif step.topics is not None:
-                if len(self.config.steps) == 1:
-                    text = "nothing stands below the topic; put stages and sinks there"
-                    self.report(step.path, text)
-            elif step.cls is not None and not is_source:
-                self.report(
-                    step.path,
-                    f"'{step.name}' is no source; the first entry must be one: {_SOURCES}",
-                )
-            elif step.when is not None:
-                self.report(
-                    step.path, f"'{step.name}' is a source: 'when' has nothing to look at yet"
-                )
 
 
 def _inside(option_name: str) -> Path:

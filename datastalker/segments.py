@@ -6,6 +6,7 @@ a process of its own. A file without a cut is one segment, for one process.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -163,7 +164,7 @@ def check(config: Config, report: Report) -> None:
         if segment.role == "capture":
             _check_no_sinks(segment, report)
         if segment.role == "run" and (segment.number > 1 or cuts[0] is not config.steps[0]):
-            _check_sinks(segment, report)
+            _check_sinks(segment, emitted, report)
 
 
 def _check_cut(step: Step, report: Report) -> None:
@@ -207,15 +208,21 @@ def _check_names(config: Config, cuts: list[Step], report: Report) -> None:
 def _check_types(
     segment: Segment, emitted: dict[str, str], cuts: list[Step], report: Report
 ) -> None:
-    if not segment.target:
+    lost = {kind: label for kind, label in emitted.items() if kind not in segment.target}
+    if not segment.target or not lost:
         return
-    cut = cuts[segment.number]
-    for kind, label in emitted.items():
-        if kind in segment.target:
-            continue
-        topics = ", ".join(f"{k}: {p.name}" for k, p in segment.target.items())
-        text = f"'{label}' makes messages of type '{kind}', and no topic here carries them; write "
-        report(cut.path, text + f"topic: {{{topics}, {kind}: NAME}}")
+    topics = {kind: plan.name for kind, plan in segment.target.items()}
+    for kind in lost:
+        # A type that nobody makes, and spelt nearly so
+        odd = [k for k in topics if k not in emitted and k not in segment.source and k != FRAME]
+        for typo in difflib.get_close_matches(kind, odd, 1, 0.7):
+            topics[kind] = topics.pop(typo)
+        topics.setdefault(kind, "NAME")
+    makes = " and ".join(
+        f"'{label}' makes messages of type '{kind}'" for kind, label in lost.items()
+    )
+    text = f"{makes}, and no topic here carries them; write topic: {_mapping(topics)}"
+    report(cuts[segment.number].path, text)
 
 
 def _check_status(
@@ -234,6 +241,7 @@ def _check_status(
 
 def _check_worker(segment: Segment, report: Report) -> None:
     frames = segment.frames_in
+    astray: dict[str, list[Step]] = {}
     for step in segment.steps:
         if step.cls is None:
             continue
@@ -245,12 +253,17 @@ def _check_worker(segment: Segment, report: Report) -> None:
             )
         keys = step.cls.state_key(step.options) if step.options is not None else []
         if frames is not None and keys and frames.key not in keys:
-            report(
-                step.path,
-                f"'{step.label}' keeps its state by '{keys[0]}', but topic '{frames.name}' above is "
-                f"partitioned by '{frames.key}', so no worker sees all of one '{keys[0]}'; put a "
-                f"topic before it, keyed so: - topic: NAME, and topics: {{NAME: {{key: {keys[0]}}}}}",
-            )
+            astray.setdefault(keys[0], []).append(step)
+    for key, steps in astray.items():
+        assert frames is not None
+        keeps = "keeps its state" if len(steps) == 1 else "keep their state"
+        report(
+            steps[0].path,
+            f"{_labels(steps)} {keeps} by '{key}', but topic '{frames.name}' above is partitioned by "
+            f"'{frames.key}', so no worker sees all of one '{key}'; put a topic before "
+            f"{'it' if len(steps) == 1 else 'the first'}, keyed so: - topic: NAME, and topics: "
+            f"{{NAME: {{key: {key}}}}}",
+        )
 
 
 def _check_no_sinks(segment: Segment, report: Report) -> None:
@@ -263,16 +276,27 @@ def _check_no_sinks(segment: Segment, report: Report) -> None:
             )
 
 
-def _check_sinks(segment: Segment, report: Report) -> None:
-    for step in segment.steps:
-        if step.cls is not None and issubclass(step.cls, Stage):
-            report(
-                step.path,
-                f"'{step.label}' stands below the last topic, where only sinks run; put a topic "
-                f"behind it, such as {{frame: {segment.source and _next_name(segment)}}}",
-            )
+def _check_sinks(segment: Segment, emitted: dict[str, str], report: Report) -> None:
+    """Of all the stages there: one topic is what they lack."""
+    stages = [step for step in segment.steps if step.cls and issubclass(step.cls, Stage)]
+    if not stages:
+        return
+    name = (segment.frames_in or next(iter(segment.source.values()))).name
+    topics = {kind: f"{plan.name}.out" for kind, plan in segment.source.items()}
+    topics |= {kind: f"{name}.{kind}" for kind in emitted if kind not in topics}
+    one = len(stages) == 1
+    report(
+        stages[0].path,
+        f"{_labels(stages)} {'stands' if one else 'stand'} below the last topic, where only sinks "
+        f"run; put a topic below '{stages[-1].label}', in place of that one or beside it, such as "
+        f"- topic: {_mapping(topics)}",
+    )
 
 
-def _next_name(segment: Segment) -> str:
-    plan = segment.frames_in or next(iter(segment.source.values()))
-    return f"{plan.name}.out"
+def _labels(steps: list[Step]) -> str:
+    *others, last = [f"'{step.label}'" for step in steps]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _mapping(topics: Mapping[str, str]) -> str:
+    return f"{{{', '.join(f'{kind}: {name}' for kind, name in topics.items())}}}"

@@ -230,6 +230,10 @@ def _hint(error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark
     if mark and mark.buffer and "${" in mark.buffer[max(0, mark.pointer - 2) : mark.pointer + 2]:
         return ' (between braces or brackets, quote it: "${NAME}")'
+    context, opened = error.context or "", error.context_mark
+    if mark and opened and mark.line > opened.line and "parsing a flow" in context:
+        bracket = "{" if "mapping" in context else "["
+        return f" (is the '{bracket}' of line {opened.line + 1} closed?)"
     if "expected <block end>" in said:
         return " (is it indented as its neighbours are, and is there a space behind each dash?)"
     if "mapping values are not allowed" in said:

@@ -15,6 +15,7 @@ from datastalker.errors import ConfigError
 from datastalker.stage import REGISTRY
 from datastalker.testing import build, frame, run
 
+ALARM = Path(__file__).parents[2] / "examples" / "home_alarm.py"
 TEN = """\
 name: 5
 plugins: [missing.py]
@@ -49,11 +50,11 @@ def test_all_mistakes_of_a_file_are_shown_at_once_in_the_order_of_its_lines(tmp_
         "3:1: unknown option 'sate_max_entries', did you mean 'state_max_entries'?",
         "4:10: option 'labels' must be a mapping to text or a whole number or a number or true or "
         "false, not a list",
-        "6:3: 'dedupe' is no source; the first entry must be one: pcap, wifi_sniffer or a topic",
         "6:12: dedupe: unknown option 'window_secs', did you mean 'window_seconds'?",
         "7:19: beacon_filter: option 'min_time_between_seconds' must be a number, not the text "
         "'120'",
-        "8:3: 'testing_messages' is a source and can only be the first entry",
+        "8:3: 'testing_messages' is a source and can only be the first entry; move it up, before "
+        "'dedupe'",
         "9:3: unknown stage 'prnt', did you mean 'print'?",
         "10:3: strip: give 'keys', 'keys_startswith' or both",
         "11:11: limit: option 'messages' must be at least 1, not 0",
@@ -84,7 +85,21 @@ NO_MAPPING = "1:1: a configuration is a mapping with a 'pipeline:' list in it"
             ["1:1: 'pipeline' is missing; the first entry is a source: pcap, wifi_sniffer or a topic"]),
         ("pipeline:\n", [NO_LIST]),
         ("pipeline: []\n", [NO_LIST]),
-        ("pipeline: {print: }\n", [NO_LIST]),
+        ("pipeline: {print: }\n", [
+            "1:1: 'pipeline' must be a list of stages, with '- ' before each; the first entry is a"]),
+        ("pipeline: [print]\n",
+            ["1:12: 'print' is no source; the first entry must be one: pcap, wifi_sniffer or a topic"]),
+        ("pipeline: [oui, print, testing_messages, testing_messages]\n", [
+            "1:24: 'testing_messages' is a source and can only be the first entry; move it up, before "
+            "'oui'",
+            "1:42: 'testing_messages' is a source and can only be the first entry"]),
+        ("pipeline: [dedup: {when: {kind: DATA}}]\n",
+            ["1:12: unknown stage 'dedup', did you mean 'dedupe'?"]),
+        ("pcap: {path: x}\ncsv: {}\nprint:\n",
+            ["1:1: 'pcap' is a stage: put it into the list under 'pipeline:', indented and with a dash, "
+            "'  - pcap'; the same goes for csv, print"]),
+        ("pipeline: [testing_messages]\ncsv: {}\n",
+            ["2:1: 'csv' is a stage: put it into the list under 'pipeline:'"]),
         ("pipelines: [testing_messages, prnt]\n", [
             "1:1: unknown option 'pipelines', did you mean 'pipeline'?",
             "1:31: unknown stage 'prnt', did you mean 'print'?"]),
@@ -306,6 +321,64 @@ def test_a_column_that_stands_twice_is_named() -> None:
     (said,) = problems("pipeline: [testing_messages, csv: {columns: [ta, ra, ta]}]\n")
 
     assert said.endswith(": csv: column 'ta' stands twice")
+
+
+def test_stages_that_lack_a_topic_below_them_are_told_of_once_and_the_remedy_helps() -> None:
+    def written(cut: str = "") -> list[str]:
+        return problems(
+            "pipeline:\n  - testing_messages\n  - topic: x\n  - dedupe\n  - presence\n"
+            f"{cut}  - csv: {{directory: out}}\n"
+        )
+
+    (found,) = written()
+    assert found.startswith("c.yaml:4:5: 'dedupe' and 'presence' stand below the last topic, where")
+    assert "put a topic below 'presence'" in found
+    assert written(f"  {found[found.index('- topic:') :]}\n") == []
+
+
+def test_types_that_a_topic_does_not_carry_are_told_of_once() -> None:
+    def written(topic: str) -> list[str]:
+        return problems(
+            f"plugins: ['{ALARM}']\n"
+            "pipeline: [testing_messages, presence, home_alarm: {residents: []}, "
+            f"topic: {topic}, csv]\n"
+        )
+
+    (found,) = written("a")
+    assert found.endswith(
+        "'presence' makes messages of type 'presence' and 'home_alarm' makes messages of type 'alert', "
+        "and no topic here carries them; write topic: {frame: a, presence: NAME, alert: NAME}"
+    )
+    (found,) = written("{frame: a, presense: b, alert: c}")
+    assert found.endswith("write topic: {frame: a, alert: c, presence: b}")
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        (
+            "csv, topic: a",
+            "1:30: 'csv' is a sink and stands above a topic: nobody would run it; move",
+        ),
+        (
+            "topic: a, csv, topic: b, csv",
+            "1:40: 'csv' is a sink: it stands below the last topic, wh",
+        ),
+    ],
+)
+def test_a_sink_above_a_topic(entries: str, said: str) -> None:
+    assert [found[: len("c.yaml:" + said)] for found in problems(
+        f"pipeline: [testing_messages, {entries}]\n"
+    )] == [f"c.yaml:{said}"]  # fmt: skip
+
+
+def test_stages_that_keep_their_state_by_another_key_are_told_of_once() -> None:
+    (found,) = problems(
+        "topics: {a: {key: ssid}}\n"
+        "pipeline: [testing_messages, topic: a, dedupe, moving_average, topic: b, csv]\n"
+    )
+
+    assert "2:40: 'dedupe' and 'moving_average' keep their state by 'ta', but topic 'a'" in found
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,10 @@ def test_what_a_merge_brought_stands_where_it_was_written() -> None:
             "',' or '}', but got '{' (between braces or brackets, quote it: \"${NAME}\")"),
         ("a: [1", "c.yaml:1:6: no valid YAML: while parsing a flow sequence expected ',' or ']', "
             "but got '<stream end>'"),
+        ("- {a: 1\n- b: 2", "c.yaml:2:4: no valid YAML: while parsing a flow mapping expected ',' or "
+            "'}', but got ':' (is the '{' of line 1 closed?)"),
+        ("- [a\nb: 2", "c.yaml:2:2: no valid YAML: while parsing a flow sequence expected ',' or ']', "
+            "but got ':' (is the '[' of line 1 closed?)"),
         ("a:\n  - b\n  -c: 1", "c.yaml:3:3: no valid YAML: while parsing a block collection expected "
             "<block end>, but found '?' (is it indented as its neighbours are, and is there a space "
             "behind each dash?)"),
