@@ -175,9 +175,9 @@ class Checker:
             self.report(path, "'when' stands alone; it goes with a stage's name in one entry")
             return
         if len(names) > 1:
-            text = f"one stage an entry, not {len(names)}: put a '- ' before each"
+            text = f"one stage an entry, not {len(names)}; put a '- ' before each"
             if item[names[0]] is None:
-                text += f"; or indent the others further, if they are options of '{names[0]}'"
+                text += f", or indent the others further, if they are options of '{names[0]}'"
             self.report(path, text)
             return
         name = str(names[0])

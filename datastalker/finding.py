@@ -58,11 +58,11 @@ def failed(about: str, found: str, cause: str, remedy: str) -> Finding:
 
 def of_error(about: str, found: str, error: Exception, remedy: str) -> Finding:
     """From one of our errors: its sentence is the cause, up to the remedy that it has itself."""
-    cause, own = _halves(str(error))
+    cause, own = halves(str(error))
     return failed(about, found, cause, own or remedy)
 
 
-def _halves(text: str) -> tuple[str, str]:
+def halves(text: str) -> tuple[str, str]:
     """Before and behind the first semicolon that stands in no brackets."""
     depth = 0
     for match in re.finditer(r"[()]|; ", text):

@@ -40,13 +40,10 @@ def check_outside(given: dict[str, Any], report: Report) -> bool:
     for key in found:
         del given[key]
     if found:
-        text = (
-            f"'{found[0]}' is a stage: put it into the list under 'pipeline:', indented and with a "
-        )
-        text += f"dash, '  - {found[0]}'"
-        if len(found) > 1:
-            text += f"; the same goes for {', '.join(found[1:])}"
-        report((found[0],), text)
+        names = " and ".join(f"'{name}'" for name in found)
+        are = "are stages and stand" if len(found) > 1 else "is a stage and stands"
+        text = f"{names} {are} outside of the list; put {'each' if len(found) > 1 else 'it'} under "
+        report((found[0],), f"{text}'pipeline:', indented and with a dash: '  - {found[0]}'")
     return bool(found)
 
 

@@ -132,7 +132,7 @@ class _Reader:
                 self.report((*path, key), f"unknown step '{key}'{suggest(str(key), known)}")
         if len(actions) != 1:
             if actions:
-                self.report(path, f"one step an entry, not {len(actions)}: put a '- ' before each")
+                self.report(path, f"one step an entry, not {len(actions)}; put a '- ' before each")
             return
         action = actions[0]
         here = (*path, action)

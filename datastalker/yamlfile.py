@@ -147,7 +147,7 @@ class Document:
             first = self._keys.get(here)
             self._keys[here] = position
             if key in result and first:
-                text = f"'{key}' stands twice; first in line {first[0]}"
+                text = f"'{key}' stands twice, first in line {first[0]}; keep one of them"
                 self.problems.append(self.problem(here, text))
             value = self._convert(value_node, here, above)
             if key == "<<" and isinstance(value, (dict, list)):

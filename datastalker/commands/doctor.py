@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import click
 
 from datastalker import config as configuration
-from datastalker.commands.doctor_checks import ROLES, checks, mistakes
+from datastalker.commands.doctor_checks import ROLES, checks
+from datastalker.commands.doctor_mistakes import mistakes
 from datastalker.commands.options import config_option
 from datastalker.errors import ConfigError
 from datastalker.finding import Finding, run

@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
@@ -17,8 +17,9 @@ from typing import Any
 
 from datastalker import __version__, extras, topic_keys
 from datastalker.broker import connect
+from datastalker.commands.doctor_mistakes import mistakes
 from datastalker.config import Config
-from datastalker.errors import DataStalkerError, Problem
+from datastalker.errors import DataStalkerError
 from datastalker.finding import Check, Finding, failed, folder, of_error, ok, warning
 from datastalker.segments import Segment, segment_topics, segments
 from datastalker.topic_changes import Change, compare
@@ -111,17 +112,6 @@ def _places(wanted: list[Segment], role: str | None) -> Iterator[Any]:
     ):
         if roles & set(ROLES[name]) and role in (None, "run", name):
             yield importlib.import_module(f"{package}.doctor")
-
-
-def mistakes(problems: Iterable[Problem]) -> Iterator[Finding]:
-    """Problems of a configuration as findings."""
-    for problem in problems:
-        where = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
-        make = warning if problem.warning else failed
-        remedy = f"mend {where}; `stalk check -c {problem.file}` shows every mistake"
-        if not os.path.isfile(problem.file) or not os.access(problem.file, os.R_OK):
-            remedy = "give the file of this machine, one that this user may read: -c FILE"
-        yield make("configuration", where, problem.text, remedy)
 
 
 def _configuration(config: Config, role: str | None) -> Iterator[Finding]:

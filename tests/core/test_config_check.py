@@ -58,7 +58,7 @@ def test_all_mistakes_of_a_file_are_shown_at_once_in_the_order_of_its_lines(tmp_
         "9:3: unknown stage 'prnt', did you mean 'print'?",
         "10:3: strip: give 'keys', 'keys_startswith' or both",
         "11:11: limit: option 'messages' must be at least 1, not 0",
-        "12:3: one stage an entry, not 2: put a '- ' before each; or indent the others further, if "
+        "12:3: one stage an entry, not 2; put a '- ' before each, or indent the others further, if "
         "they are options of 'oui'",
         "14:11: print: option 'format' must be one of text, json, not the text 'yaml'",
         "15:10: no frame is of kind 'BEACN', did you mean 'BEACON'?",
@@ -96,10 +96,10 @@ NO_MAPPING = "1:1: a configuration is a mapping with a 'pipeline:' list in it"
         ("pipeline: [dedup: {when: {kind: DATA}}]\n",
             ["1:12: unknown stage 'dedup', did you mean 'dedupe'?"]),
         ("pcap: {path: x}\ncsv: {}\nprint:\n",
-            ["1:1: 'pcap' is a stage: put it into the list under 'pipeline:', indented and with a dash, "
-            "'  - pcap'; the same goes for csv, print"]),
+            ["1:1: 'pcap' and 'csv' and 'print' are stages and stand outside of the list; put each under "
+            "'pipeline:', indented and with a dash: '  - pcap'"]),
         ("pipeline: [testing_messages]\ncsv: {}\n",
-            ["2:1: 'csv' is a stage: put it into the list under 'pipeline:'"]),
+            ["2:1: 'csv' is a stage and stands outside of the list; put it under 'pipeline:', indented"]),
         ("pipelines: [testing_messages, prnt]\n", [
             "1:1: unknown option 'pipelines', did you mean 'pipeline'?",
             "1:31: unknown stage 'prnt', did you mean 'print'?"]),
@@ -112,7 +112,7 @@ NO_MAPPING = "1:1: a configuration is a mapping with a 'pipeline:' list in it"
         ("pipeline: [testing_messages, when: {kind: DATA}]\n",
             ["1:30: 'when' stands alone; it goes with a stage's name in one entry"]),
         ("pipeline: [testing_messages, {print: , oui: {}}]\n",
-            ["1:30: one stage an entry, not 2: put a '- ' before each; or indent the others "
+            ["1:30: one stage an entry, not 2; put a '- ' before each, or indent the others "
             "further, if they are options of 'print'"]),
         ("pipeline: [testing_messages, {print: {when: {kind: DATA}}, when: {kind: ACK}}]\n",
             ["1:60: 'when' is given twice: among the options, and here"]),

@@ -106,7 +106,7 @@ def test_what_a_merge_brought_stands_where_it_was_written() -> None:
         ("a: 1\nb\0: 2", "c.yaml:2:2: no valid YAML: the character U+0000 may not stand in it"),
         ("a: \x1b[31m", "c.yaml:1:4: no valid YAML: the character U+001B may not stand in it"),
         ("a: " + "[" * 4000, "c.yaml: no valid YAML: nested too deeply"),
-        ("a: 1\nb: 2\na: 3", "c.yaml:3:1: 'a' stands twice; first in line 1"),
+        ("a: 1\nb: 2\na: 3", "c.yaml:3:1: 'a' stands twice, first in line 1; keep one of them"),
         ("? [a, b]\n: 1", "c.yaml:1:3: a key must be plain text"),
         ("a: !include other.yaml", "c.yaml:1:1: unknown tag '!include': leave it out"),
         ("a: !!int five", NO_NUMBER),

@@ -97,8 +97,38 @@ def test_mistakes_of_the_file_are_findings(doctor: Any) -> None:
 
     found = said.one("configuration", "failed")
     assert found["found"] == f"{doctor.file}:3:14"
-    assert "did you mean 'window_seconds'?" in found["cause"]
-    assert f"stalk check -c {doctor.file}" in found["remedy"]
+    assert found["cause"] == "dedupe: unknown option 'windwo_seconds'"
+    assert found["remedy"] == "write 'window_seconds' in line 3, if that is what you mean"
+
+
+@pytest.mark.parametrize(
+    ("stages", "cause", "remedy"),
+    [
+        ("topic: x, dedupe", "'dedupe' stands below the last topic, where only sinks run",
+            "put a topic below 'dedupe', in place of that one or beside it, such as - topic: "
+            "{frame: x.out}"),
+        ("csv: {dir: x}", "csv: unknown option 'dir'", "in line 1 use one of directory, columns, "
+            "rotate_seconds, rotate_mb, finish_seconds, or take it out"),
+        ("pcap", "pcap: option 'path' is missing", "add path to line 1: a capture file, several, a "
+            "glob, a folder, or '-' for standard input"),
+        ("print: {format: yaml}", "print: option 'format' must be one of text, json, not the text "
+            "'yaml'", "write one of text, json in line 1"),
+        ("limit: {messages: 0}", "limit: option 'messages' must be at least 1, not 0",
+            "write at least 1 in line 1"),
+        ("strip", "strip: give 'keys', 'keys_startswith' or both", "change line 1 of FILE accordingly"),
+        ("{csv: , print: }", "one stage an entry, not 2",
+            "put a '- ' before each, or indent the others further, if they are options of 'csv'"),
+        ("oui\ncsv: 1 #", "no valid YAML: while parsing a flow sequence expected ',' or ']', but got ':'",
+            "look at line 2 and the one before: is the '[' of line 1 closed?"),
+    ],
+)  # fmt: skip
+def test_what_to_do_about_a_mistake_is_said_apart_from_it(
+    doctor: Any, stages: str, cause: str, remedy: str
+) -> None:
+    said = doctor.look(f"pipeline: [pcap: {{path: x}}, {stages}]\n")
+
+    found = next(each for each in said.findings if each["cause"] == cause)
+    assert found["remedy"].replace(str(doctor.file), "FILE") == remedy
 
 
 @pytest.mark.parametrize("text", ["pipeline: [", "- 1", ""])
