@@ -17,6 +17,35 @@ for extra in ${extras//,/ }; do  # pip takes one that isn't there for none at al
   [[ " $known " = *" $extra "* ]] || fail "there is no extra '$extra'; make setup EXTRAS=… takes, with commas between: ${known// /, }"
 done
 
+# What pyproject.toml asks for with these extras, by name; those packages bring others that they need.
+packages() {
+  "$python" - "$@" <<'END'
+import re, sys, tomllib
+
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+
+
+def named(lines):
+    for line in lines:
+        name, extras = re.match(r"([\w.-]+)(?:\[(.*?)\])?", line).groups()
+        if name == project["name"]:
+            for extra in extras.split(","):
+                yield from named(project["optional-dependencies"][extra])
+        else:
+            yield name
+
+
+lines = [f"{project['name']}[{extra}]" for extra in sys.argv[1:]]
+print(*dict.fromkeys(named(project["dependencies"] + lines)), sep=", ")
+END
+}
+
+# Says what came in, those that other packages need included; what was there already is not named.
+install() {
+  .venv/bin/python -m pip install --progress-bar off --disable-pip-version-check -e "$1" |
+    sed -n 's/^Successfully installed /setup: installed /p' || fail "pip could not install; is the network there?"
+}
+
 if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   rm -rf .venv
   if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -43,11 +72,11 @@ if [ "$what" = dev ] && ! command -v promtool >/dev/null && [ ! -x .venv/bin/pro
 fi
 
 if [ "$what" = dev ]; then
-  echo "setup: installs DataStalker and its development tools into .venv (click, PyYAML, confluent-kafka, pyroute2, fastavro, faust-streaming, elasticsearch; pytest, hypothesis, ruff, mypy, import-linter, jsonschema, prometheus-client, pyte, textual; sphinx, myst-parser, furo, rich)"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' || fail "pip could not install; is the network there?"
+  echo "setup: installs DataStalker and its development tools into .venv: $(packages dev), and what these need"
+  install '.[dev]'
   touch .venv/.ready .venv/.ready-dev
 else
-  echo "setup: installs DataStalker into .venv (click, PyYAML${extras:+; the extras $extras})"
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".${extras:+[$extras]}" || fail "pip could not install; is the network there?"
+  echo "setup: installs DataStalker into .venv: $(packages ${extras//,/ })${extras:+, and what these need}"
+  install ".${extras:+[$extras]}"
   touch .venv/.ready
 fi

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -38,6 +40,26 @@ def test_setup_refuses_an_extra_that_is_not_there_before_it_installs_anything() 
     assert "setup: there is no extra 'agnet'; make setup EXTRAS=… takes, with" in done.stderr
     assert f": {', '.join(PROJECT['optional-dependencies'])}\n" in done.stderr
     assert done.stdout == ""
+
+
+def test_setup_says_which_packages_an_extra_brings_before_it_installs_them(tmp_path: Path) -> None:
+    (tmp_path / "infra").mkdir()
+    for name in ("pyproject.toml", "infra/setup.sh"):
+        shutil.copy2(ROOT / name, tmp_path / name)
+    done = subprocess.run(
+        [tmp_path / "infra" / "setup.sh", "run", "agent,ui"],
+        env={**os.environ, "PYTHON": sys.executable, "PIP_NO_INDEX": "1"},  # so nothing can come
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.stdout.splitlines()[-1] == (
+        "setup: installs DataStalker into .venv: click, PyYAML, confluent-kafka, pyroute2, textual, and "
+        "what these need"
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("setup: pip could not install; is the network there?\n")
+    assert not (tmp_path / ".venv" / ".ready").exists()
 
 
 def brought(requirements: list[str]) -> set[str]:
