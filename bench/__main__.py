@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 from bench import memory, parse, pipeline, start, wire
+from bench.process import PYTHON
 
 TABLES = {
     "parse": parse.table,
@@ -27,7 +28,7 @@ def main() -> None:
     unknown = [name for name in wanted if name not in TABLES]
     if unknown:
         sys.exit(f"no table {unknown[0]!r}; there is: {', '.join(TABLES)}")
-    print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors\n", flush=True)
+    print(f"{PYTHON}, {os.cpu_count()} processors\n", flush=True)
     failed = [
         name
         for name in wanted

@@ -25,7 +25,7 @@ from confluent_kafka import Consumer, TopicPartition
 from bench import frames
 from bench.agent_memory import memory
 from bench.live_tools import Tool, ours, peers
-from bench.process import ROOT, MissingError
+from bench.process import PYTHON, ROOT, MissingError
 from datastalker import config as configuration
 from datastalker.broker import connect
 from datastalker.segments import topic_plans
@@ -69,7 +69,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) > 1:
         os.sched_setaffinity(0, cores[1:])
-    print(f"Live: {what}; Python {sys.version.split()[0]}, {len(cores)} processors\n", flush=True)
+    print(f"Live: {what}; {PYTHON}, {len(cores)} processors\n", flush=True)
     radio = Radio(INTERFACE)
     with tempfile.TemporaryDirectory() as folder:
         stack = Stack(Path(folder))

@@ -23,7 +23,7 @@ import yaml
 
 from bench import frames, kafka_latency, kafka_peers, kafka_sink
 from bench.kafka_worker import await_partitions, follow, pinned, workers
-from bench.process import ROOT, MissingError, Rate, best
+from bench.process import PYTHON, ROOT, MissingError, Rate, best
 from datastalker import config as configuration
 from datastalker.broker import connect
 from datastalker.segments import topic_plans
@@ -54,7 +54,7 @@ def main() -> None:
     stack = Stack(FOLDER, quick=False)
     try:
         stack.start(["kafka", "elasticsearch"])
-        print(f"Python {sys.version.split()[0]}, {os.cpu_count()} processors for all; {what}")
+        print(f"{PYTHON}, {os.cpu_count()} processors for all; {what}")
         print(f"\n{HEAD}")
         bench = Bench(stack, path)
         wanted = " ".join(sys.argv[1:]).lower()

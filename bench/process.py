@@ -15,6 +15,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
+PYTHON = f"Python {sys.version.split()[0]} of {sys.base_prefix}"
+"""What runs ours and the Python peers. How it was built makes a difference of a fifth."""
+
 
 @dataclass
 class Cost:

@@ -23,7 +23,7 @@ from pathlib import Path
 from bench import frames
 from bench.agent_live import _read
 from bench.agent_memory import _mib, _strangers
-from bench.process import ROOT
+from bench.process import PYTHON, ROOT
 from infra.local import Radio
 
 INTERFACE, RATE, SECONDS = "dsbench1", 2000, 15
@@ -38,7 +38,7 @@ def main() -> None:
         rows = [_row(radio, air, *kind) for kind in (("a screen", ()), ("no screen", ("--once",)))]
     finally:
         radio.remove()
-    print(f"{what}; {RATE:,} frames/s for {SECONDS} s; Python {sys.version.split()[0]}\n")
+    print(f"{what}; {RATE:,} frames/s for {SECONDS} s; {PYTHON}\n")
     print("| stalk top -i, with | seconds to the first picture | CPU of a core | peak MiB | had |")
     print("\n".join(["| --- | --- | --- | --- | --- |", *rows]))
 

@@ -16,6 +16,7 @@ from capture_agent.hop_plan import HopperOptions, check_channels, defaults
 from capture_agent.hopper import Hopper
 from capture_agent.listener import LISTENING, Listener, Run
 from capture_agent.monitor import Monitors
+from capture_agent.ring import BLOCK_MS
 from capture_agent.tuner import from_options
 from datastalker.message import Message
 from datastalker.options import option
@@ -24,6 +25,7 @@ from datastalker.stats import Stats
 
 _LOOK_SECONDS = 1.0
 _WAIT_SECONDS, _HOP_SECONDS = 0.2, 0.02
+_HOP_BLOCK_MS = 50  # what is heard on a channel decides for how long to stay
 _NAME_LENGTH = 15  # what the kernel allows
 
 
@@ -161,8 +163,9 @@ class WifiSniffer(SourceStage):
         names = self._monitors.prepare(self._names) if self._monitors else self._names
         if self._hopping:
             self._hopper = from_options(self._hopping, names, self.stats)
+        block_ms = BLOCK_MS if self._hopper is None else _HOP_BLOCK_MS
         for name in names:
-            listener = Listener(name, self.bpf, self.snaplen, self.buffer_mb)
+            listener = Listener(name, self.bpf, self.snaplen, self.buffer_mb, block_ms)
             self._listeners.append(listener)
             self._poll.register(listener, select.POLLIN)
 
