@@ -155,7 +155,6 @@ class Monitors:
                 raise
             with _uninterrupted():
                 self._switch(name, "monitor")
-                self._switched.add(name)
             return name
         if up:
             _warn_of_users(name)
@@ -189,6 +188,8 @@ class Monitors:
     def _switch(self, name: str, mode: str) -> None:
         device_change.set_up(name, False)
         self._open().set_mode(name, mode)
+        if mode == "monitor":
+            self._switched.add(name)  # now: it has to be put back also if it doesn't come up
         device_change.set_up(name, mode == "monitor")
 
     def _card(self, name: str) -> Card | None:

@@ -184,6 +184,26 @@ def test_where_the_driver_can_not_have_two_the_card_is_switched_and_switched_bac
     assert cards.modes == [(wlan, "monitor"), (wlan, "managed")]
 
 
+def test_a_card_that_was_switched_and_does_not_come_up_is_switched_back(
+    cards: Cards, wlan: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def set_up(name: str, up: bool) -> None:
+        if up:
+            raise OSError(errno.ERFKILL, "blocked")  # as the driver of a card that is
+        really(name, up)
+
+    really = device_change.set_up
+    cards.refuse = errno.EOPNOTSUPP
+    monitors = Monitors(lambda: cards)
+    monkeypatch.setattr(device_change, "set_up", set_up)
+
+    with pytest.raises(InputError, match=f"interface: {wlan} can't be put into monitor mode"):
+        monitors.prepare([wlan])
+    monitors.close()
+
+    assert cards.modes == [(wlan, "monitor"), (wlan, "managed")]
+
+
 @pytest.mark.parametrize(
     ("number", "up", "said"),
     [
