@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from datastalker.errors import InputError
 from datastalker.moment import utc
 
 _T = TypeVar("_T")
+_ADDRESS = re.compile("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+_RANDOMIZED = "(randomized)"
 
 
 @click.command("report")
@@ -25,7 +28,11 @@ _T = TypeVar("_T")
     help="Rows of each table; 0: all.",
 )  # fmt: skip
 def report_command(directory: str, limit: int) -> None:
-    """Show what the CSV files in DIRECTORY tell: networks, devices, who came and went, alerts."""
+    """Show what the CSV files in DIRECTORY tell: networks, devices, who came and went, alerts.
+
+    max dBm: the strongest of its frames. mean dBm: the mean of the stay, as far as it was when who
+    came or went was noticed. (randomized): an address that its device made up, which tells no vendor.
+    """
     folder = Path(directory)
     frames, events, alerts = (files(folder, kind) for kind in ("frame", "presence", "alert"))
     if not frames and not events and not alerts:
@@ -140,10 +147,19 @@ class Air:
             ]
             for network in _first(rows, limit)
         ]
-        header = ["network", "bssid", "vendor", "channel", "security", "dBm", "beacons", "clients"]
+        header = [
+            "network",
+            "bssid",
+            "vendor",
+            "channel",
+            "security",
+            "max dBm",
+            "beacons",
+            "clients",
+        ]
         return f"{_count(rows, 'network')}{_cut(rows, limit)}\n" + table(
             header, body, whole=["network", "bssid"],
-            least=["vendor", "clients", "beacons", "security", "channel", "dBm"],
+            least=["vendor", "clients", "beacons", "security", "channel", "max dBm"],
         )  # fmt: skip
 
     def devices_table(self, limit: int) -> str:
@@ -153,7 +169,7 @@ class Air:
         body = [
             [
                 device.address,
-                "(randomized)" if device.randomized else device.vendor,
+                _RANDOMIZED if device.randomized else device.vendor,
                 device.frames,
                 device.signal,
                 device.first[11:19],
@@ -162,11 +178,11 @@ class Air:
             ]
             for device in _first(devices, limit)
         ]
-        header = ["device", "vendor", "frames", "dBm", "first", "last", "probed for"]
+        header = ["device", "vendor", "frames", "max dBm", "first", "last", "probed for"]
         title = f"{_count(devices, 'device')}, {randomized:,} with a randomized address"
         return f"{title}{_cut(devices, limit)}\n" + table(
             header, body, whole=["device", "first", "last"],
-            least=["vendor", "probed for", "first", "last", "dBm", "frames"],
+            least=["vendor", "probed for", "first", "last", "max dBm", "frames"],
         )  # fmt: skip
 
 
@@ -183,16 +199,16 @@ def presence_table(rows: Iterator[Row], limit: int, air: Air) -> str:
             (row.get("time") or "")[:19].replace("T", " "),
             "came" if row["event"] == "NEW" else "went",
             row.get("key") or "",
-            row.get("oui") or air.vendors.get(row.get("key") or "", ""),
+            _vendor(row, air),
             int(row["signal_avg_dbm"]) if row.get("signal_avg_dbm") else None,
             _stay(row),
         ]
         for row in _first(events, limit)
     ]
-    header = ["time (UTC)", "event", "device", "vendor", "dBm", "stay"]
+    header = ["time (UTC)", "event", "device", "vendor", "mean dBm", "stay"]
     return f"who came and went: {_count(events, 'event')}{_cut(events, limit)}\n" + table(
         header, body, whole=["time (UTC)", "event", "device", "stay"],
-        least=["vendor", "dBm", "stay"],
+        least=["vendor", "mean dBm", "stay"],
     )  # fmt: skip
 
 
@@ -230,6 +246,14 @@ def _ssid(row: Row) -> str:
     ssid, raw = row.get("ssid") or "", row.get("ssid_hex") or ""
     nothing = not raw.strip("0") if raw else not ssid.strip("\0")
     return "" if nothing else ssid
+
+
+def _vendor(row: Row, air: Air) -> str:
+    """As among the devices. The key of an event may be anything, such as an SSID."""
+    key = row.get("key") or ""
+    if _ADDRESS.fullmatch(key) and int(key[:2], 16) & 2:
+        return _RANDOMIZED
+    return row.get("oui") or air.vendors.get(key, "")
 
 
 def _stay(row: Row) -> str:

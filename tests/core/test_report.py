@@ -103,7 +103,22 @@ def test_the_report_knows_the_simulated_household(out: Path, report: Report) -> 
     assert networks["Café"].split()[-4:] == ["WPA2", "-79", "237", "0"]
     assert "13 devices, 9 with a randomized address" in lines
     assert any(line.startswith("3c:a9:f4:23:9b:6b  Intel Corporate") for line in lines)
-    assert "8c:f5:a3:29:64:ca  SAMSUNG ELECTRO-MECHANICS(THAILAND)      51  -55  17:00:27  17:03:11  Maple House" in lines  # fmt: skip # noqa: E501
+    assert "8c:f5:a3:29:64:ca  SAMSUNG ELECTRO-MECHANICS(THAILAND)      51      -55  17:00:27  17:03:11  Maple House" in lines  # fmt: skip # noqa: E501
+
+
+def test_a_randomized_address_is_called_so_where_it_came_and_went(
+    tmp_path: Path, report: Report
+) -> None:
+    keys = ["3a:fb:9f:45:38:9b", "3c:a9:f4:c8:f9:93", "32 inch: TV"]
+    rows = [f"NEW,{n},{key},-6{n}" for n, key in enumerate(keys)]
+    (tmp_path / "presence-1.csv").write_text(
+        "event,timestamp,key,signal_avg_dbm\n" + "\n".join(rows)
+    )
+
+    header, *lines = report(tmp_path)[-4:]
+    at, end = header.index("vendor"), header.index("mean dBm")
+    assert [line[at:end].strip() for line in lines] == ["(randomized)", "", ""]
+    assert [line.split()[-1] for line in lines] == ["-60", "-61", "-62"]
 
 
 def test_files_that_are_still_being_written_are_named(tmp_path: Path, report: Report) -> None:
@@ -269,13 +284,13 @@ def test_a_column_that_matters_less_is_left_out_rather_than_cut_short(out: Path)
         return [line.split() for line in lines if re.match("network +b|device +|time ", line)]
 
     assert headers(80) == [
-        ["network", "bssid", "channel", "security", "dBm", "beacons", "clients"],
-        ["device", "vendor", "frames", "dBm", "first", "last", "probed", "for"],
-        ["time", "(UTC)", "event", "device", "dBm", "stay"],
+        ["network", "bssid", "channel", "security", "max", "dBm", "beacons", "clients"],
+        ["device", "vendor", "frames", "max", "dBm", "first", "last", "probed", "for"],
+        ["time", "(UTC)", "event", "device", "mean", "dBm", "stay"],
     ]
     assert headers(50) == [
-        ["network", "bssid", "channel", "dBm"],
-        ["device", "frames", "dBm", "first", "last"],
+        ["network", "bssid", "channel", "max", "dBm"],
+        ["device", "frames", "max", "dBm", "last"],
         ["time", "(UTC)", "event", "device"],
     ]
 
