@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from datastalker.options import Option, option, options_of
+from datastalker.options import Option, a_folder, option, options_of
 from datastalker.page_settings import page_options
 
 
@@ -40,6 +40,7 @@ class AgentSettings:
         None,
         "a folder of this agent's own: batches that the broker does not confirm in time wait there, "
         "on disk; null: they wait in memory alone",
+        check=a_folder,
     )
     spool_mb: float = option(
         256, "how much it may hold before something has to be dropped", minimum=2, maximum=1_000_000

@@ -36,7 +36,8 @@ class Checker:
         self.labels: dict[str, int] = {}
 
     def report(self, path: Path, text: str) -> None:
-        self.config.problems.append(self.document.problem(path, text))
+        if path not in self.document.unresolved:
+            self.config.problems.append(self.document.problem(path, text))
 
     def warn(self, path: Path, text: str) -> None:
         self.config.problems.append(self.document.problem(path, text, warning=True))

@@ -164,6 +164,11 @@ def complete(
     return values
 
 
+def a_folder(value: str) -> str | None:
+    """A `check`: an empty name would quietly be the folder that a process happens to start in."""
+    return None if value.strip() else "is empty; '.' is the folder that this is started in"
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?`, else the list of what there is, else nothing."""
     names = [str(name) for name in known]

@@ -111,13 +111,21 @@ class Service:
     def _folders(self) -> Iterator[Path]:
         settings = self.config.settings
         if self.role == "agent" and self.config.agent["spool_directory"] is not None:
-            yield STATE / self.config.agent["spool_directory"]
+            yield self._path(self.config.agent["spool_directory"])
         for step in self.steps:
             if step.name == "csv" and self.sink in (None, step.label):
-                yield STATE / step.options["directory"]
+                yield self._path(step.options["directory"])
         handlers = (settings["logging"] or {}).get("handlers") or {}
         files = [each.get("filename") for each in handlers.values()] + [settings["log_file"]]
-        yield from ((STATE / file).parent for file in files if file)
+        yield from (self._path(file).parent for file in files if file)
+
+    def _path(self, name: str) -> Path:
+        if name.startswith("~"):
+            text = (
+                f"{name}: ~ is the home of who runs it, and a service has none; write it out, or "
+            )
+            raise self._wrong(text + f"leave it out: what is relative is in {STATE}")
+        return STATE / name
 
     def unit(self) -> str:
         """The unit's text."""

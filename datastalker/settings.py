@@ -65,7 +65,7 @@ class Settings:
         {},
         "of capture agents: batch_frames, linger_ms, heartbeat_seconds, status_seconds, "
         "delivery_timeout_seconds, queue_mb, clock_alert_seconds, spool_directory, spool_mb, "
-        "spool_when_full, spool_fsync_seconds, http_host, http_port, tap_remote",
+        "spool_when_full, spool_order, spool_fsync_seconds, http_host, http_port, tap_remote",
     )
     workers: dict = option(  # type: ignore[type-arg]
         {},

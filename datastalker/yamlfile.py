@@ -80,6 +80,8 @@ class Document:
         """
         self.file = file
         self.problems: list[Problem] = []
+        self.unresolved: set[Path] = set()
+        """Where a reference leads to nothing: what stands there instead is nobody's mistake."""
         self._environment = os.environ if environment is None else environment
         self._keys: dict[Path, Position] = {}
         self._values: dict[Path, Position] = {}
@@ -194,23 +196,22 @@ class Document:
             file = FilePath(self.file).parent / name[5:]
             try:
                 file = FilePath(self.file).parent / FilePath(name[5:]).expanduser()
-                return file.read_text(encoding="utf-8").rstrip("\n")
+                return file.read_text(encoding="utf-8-sig").rstrip("\r\n")
             except (OSError, ValueError, RuntimeError) as error:
                 said = getattr(error, "strerror", None) or "not UTF-8 text"
-                self.problems.append(self.problem(path, f"${{{match[2]}}}: {file}: {said}"))
+                self._unresolved(path, f"${{{match[2]}}}: {file}: {said}")
                 return ""
         if name in self._environment:
             return self._environment[name]
         if dash:
             return default
-        self.problems.append(
-            self.problem(
-                path,
-                f"environment variable {name} is not set; set it, or give a default: "
-                f"${{{name}:-value}}",
-            )
-        )
+        text = f"environment variable {name} is not set; set it, or give a default: "
+        self._unresolved(path, f"{text}${{{name}:-value}}")
         return ""
+
+    def _unresolved(self, path: Path, text: str) -> None:
+        self.unresolved.add(path)
+        self.problems.append(self.problem(path, text))
 
 
 def _int(text: str) -> int:

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from datastalker.errors import OutputError
 from datastalker.message import Message
-from datastalker.options import option
+from datastalker.options import a_folder, option
 from datastalker.pipeline import Pipeline, Sink
 from datastalker.stats import Stats
 from sinks.csv_partitions import Limits, PartitionFiles
@@ -39,7 +39,9 @@ class Csv(Sink):
     replaces a file by its equal; a file of the same name with other rows is never overwritten.
     """
 
-    directory: str = option("out", "folder for the files; made if it does not exist")
+    directory: str = option(
+        "out", "folder for the files; made if it does not exist", check=a_folder
+    )
     columns: list[str] | None = option(
         None, "columns of the frame files; null: all there are", fields=(TIME, EXTRA)
     )

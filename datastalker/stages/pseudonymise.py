@@ -27,10 +27,11 @@ _NEEDED = frozenset(("type", "id", "key", "event", "sensor", "sensors"))
 
 
 def _too_short(key: str) -> str | None:
-    if len(key) >= _SHORTEST_KEY:
+    length = len(key.strip())  # a file of blanks would be a key that everyone has
+    if length >= _SHORTEST_KEY:
         return None
     return (
-        f"has {len(key)} characters, and needs {_SHORTEST_KEY} at least; make a key with "
+        f"has {length} characters, and needs {_SHORTEST_KEY} at least; make a key with "
         "`openssl rand -hex 32`, keep it in a file that nobody else reads, and give "
         "${file:PATH}"
     )

@@ -38,6 +38,15 @@ def test_a_spool_has_two_mebibytes_at_least() -> None:
     assert problems("2") == []
 
 
+@pytest.mark.parametrize("name", ["''", "' '"])
+def test_a_spool_without_a_name_is_not_the_folder_of_the_start(name: str) -> None:
+    text = f"agent: {{spool_directory: {name}}}\n" + PIPELINE
+
+    (problem,) = configuration.parse(text, "c.yaml").problems
+
+    assert "option 'spool_directory' is empty; '.' is the folder that" in str(problem)
+
+
 def test_what_is_not_given_is_the_default() -> None:
     agent = configuration.parse("agent: {linger_ms: 20}\n" + PIPELINE, "c.yaml").agent
 

@@ -157,6 +157,14 @@ def test_a_files_content_is_read_relative_to_the_configuration(tmp_path: Path) -
     assert document.value == {"a": "p:ss #word"}
 
 
+def test_a_secret_that_was_saved_on_windows_is_the_same_secret(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\xef\xbb\xbfp:ss #word\r\n")
+
+    document = Document("a: ${file:secret}", str(tmp_path / "c.yaml"), {})
+
+    assert document.value == {"a": "p:ss #word"}
+
+
 @pytest.mark.parametrize(
     ("name", "why"), [("none", "No such file or directory"), ("binary", "not UTF-8 text")]
 )

@@ -175,6 +175,8 @@ def test_what_can_be_no_service_is_said() -> None:
     alone = configuration.parse("pipeline: [{pcap: {path: a}}, print]", "alone.yaml")
     with pytest.raises(ConfigError, match="needs a `topic`"):
         Service(alone, "agent")
+    with pytest.raises(ConfigError, match="~ is the home of who runs it, and a service has none"):
+        service(spool="~/spool").unit()
     there = configuration.parse("pipeline: [topic: wifi.frames, print]", "there.yaml")
     with pytest.raises(ConfigError, match="begins with a topic: there is no source"):
         Service(there, "run")

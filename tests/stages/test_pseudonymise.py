@@ -291,6 +291,23 @@ def test_a_key_that_won_t_do_is_told_of_and_never_shown(key: str, said: str) -> 
     assert SECRET not in shown
 
 
+def test_a_file_of_blanks_is_no_key(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(" " * 40 + "\n")
+    text = "pipeline:\n- testing_messages\n- pseudonymise:\n    key: ${file:key}\n"
+
+    (problem,) = config.parse(text, str(tmp_path / "c.yaml")).problems
+
+    assert "option 'key' has 0 characters, and needs 16 at least" in str(problem)
+
+
+def test_of_a_key_that_can_not_be_read_nobody_says_to_make_another(tmp_path: Path) -> None:
+    text = "pipeline:\n- testing_messages\n- pseudonymise:\n    key: ${file:key}\n"
+
+    (problem,) = config.parse(text, str(tmp_path / "c.yaml")).problems
+
+    assert "key: No such file or directory" in str(problem)
+
+
 def test_a_key_comes_from_a_file_or_the_environment(tmp_path: Path) -> None:
     (tmp_path / "key").write_text(KEY + "\n")
     found = []
