@@ -107,7 +107,8 @@ class Agent:
         broker answers soon; what is heard meanwhile waits in the source."""
         self.pipeline.mark = self.clock.mark
         self.reporter.report("running")
-        end = monotonic() + _MEASURE_SECONDS
+        away = self.spool is not None and self.spool.closed
+        end = monotonic() + (0 if away else _MEASURE_SECONDS)
         while self.clock.offset() is None and self.outbox.waiting and monotonic() < end:
             self.publisher.serve(_TURN_SECONDS)
         self.clock.mark(messages)
@@ -227,6 +228,9 @@ class Agent:
         publisher = self.publisher
         text = f"{self.balance()}; {publisher.batches:,} batches"
         text += f", {publisher.events:,} events" if publisher.events else ""
+        if self.spool is not None and (self.spool.earlier_published or self.spool.earlier_dropped):
+            text += f"; of earlier runs {self.spool.earlier_published:,} published"
+            text += f", {self.spool.earlier_dropped:,} dropped"
         dropped = int(self.pipeline.stats.get(f"{self._source.name}/kernel_dropped"))
         return text + (f"; the kernel dropped {dropped:,} before" if dropped else "")
 

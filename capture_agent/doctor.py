@@ -47,7 +47,7 @@ def _spool(config: Config, user: str | None, live: bool) -> Iterator[Finding]:
         else:
             yield ok("spool", f"{found}: a capture file waits while the broker is away")
         return
-    used = _used(directory) / 1048576 if directory.is_dir() else 0.0
+    used = _used(directory) / 1048576
     wants = max(0.0, config.agent["spool_mb"] - used)
     yield from folder("spool", directory, "agent: spool_directory, spool_mb", wants)
     if user is not None and os.geteuid() == 0 and not _writable_for(user, directory):
@@ -56,10 +56,34 @@ def _spool(config: Config, user: str | None, live: bool) -> Iterator[Finding]:
         yield failed("spool", f"{directory} can't be written by {user}", text, remedy)
     if used:
         yield ok("spool", f"{size(used)} of earlier runs wait in {directory}: stalk spool check")
-    if (directory / "damaged").exists():
+    yield from _others(directory, user)
+    if os.path.exists(directory / "damaged"):
         cause = "an agent could not read its header: a damaged disk, or a crash"
         remedy = f"see to the disk; then remove {directory / 'damaged'}"
         yield warning("spool", "a segment was set aside as 'damaged'", cause, remedy)
+
+
+def _others(directory: Path, user: str | None) -> Iterator[Finding]:
+    """Segments that whoever the agent is can't read: root has run one here, perhaps."""
+    owner = _uid(user) if os.geteuid() == 0 else None
+    found = 0
+    for path in paths(directory):
+        try:
+            found += not os.access(path, os.R_OK) or owner not in (None, path.stat().st_uid)
+        except OSError:  # the agent was just done with it
+            continue
+    if found:
+        who = user or "the user of the agent"
+        cause = f"{who} has not written them: an agent of somebody else, of root, did"
+        text = f"{found} segments in {directory} can't be read, so nobody sends them"
+        yield failed("spool", text, cause, f"chown -R {user or 'USER'} '{directory}'")
+
+
+def _uid(user: str | None) -> int | None:
+    try:
+        return None if user is None else pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return None  # said elsewhere
 
 
 def _used(directory: Path) -> int:
@@ -79,7 +103,7 @@ def _writable_for(user: str, directory: Path) -> bool:
     except KeyError:
         return True  # said elsewhere
     there = directory
-    while not there.exists() and there != there.parent:
+    while not os.path.exists(there) and there != there.parent:
         there = there.parent
     asked = subprocess.run(
         ["test", "-w", str(there), "-a", "-x", str(there)],

@@ -99,6 +99,11 @@ class SpoolOutbox:
         self._closed, self._ended = closed, ended
 
     @property
+    def closed(self) -> bool:
+        """Whether the broker is given nothing yet."""
+        return self._closed() is not None
+
+    @property
     def waiting(self) -> int:
         """In memory, though perhaps on disk too."""
         return self._kafka.waiting

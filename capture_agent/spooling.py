@@ -23,8 +23,9 @@ from datastalker.wire.framing import Writer, canonical, fingerprint
 
 log = logging.getLogger("datastalker.agent")
 
-_START_SECONDS = 3.0
-"""For how long an agent that has a spool waits for the broker before it captures."""
+_START_SECONDS = 2.0
+"""For how long an agent that has a spool waits for the broker before it captures. Meanwhile what is
+heard waits in the kernel, which hands a block over each 50 ms, full or not: 8 MiB last for 3.2 s."""
 
 
 def open_outbox(
@@ -116,14 +117,19 @@ def drain(config: Config, directory: Path) -> tuple[int, int]:
         broker.require(wanted)
     kafka = kafka_outbox(config, "spool")
     outbox = spool_outbox(config, kafka, spool, "", (plan.name for plan in wanted))
-    outbox.finish(config.agent["delivery_timeout_seconds"], is_over=lambda: False)
-    left, trouble = spool.batches, outbox.trouble()
-    outbox.drop()
-    outbox.close()
+    seconds = config.agent["delivery_timeout_seconds"]
+    why = f"the broker took none for {seconds:g} s (agent: delivery_timeout_seconds)"
+    try:
+        outbox.finish(seconds, is_over=lambda: False)
+    except KeyboardInterrupt:  # what the broker has is noted first: it isn't sent again
+        why = "interrupted"
+    finally:
+        left, trouble = spool.batches, outbox.trouble()
+        outbox.drop()
+        outbox.close()
     if left:
-        text = f"{left:,} batches stay in {directory}: the broker took none for "
-        text += f"{config.agent['delivery_timeout_seconds']:g} s (agent: delivery_timeout_seconds)"
-        raise OutputError(text + (f"; {trouble}" if trouble else ""))
+        text = f"{outbox.earlier_published:,} frames sent; {left:,} batches stay in {directory}: "
+        raise OutputError(text + why + (f"; {trouble}" if trouble else ""))
     return outbox.earlier_published, outbox.earlier_dropped
 
 

@@ -134,10 +134,13 @@ class Reporter:
 
     def _say_losses(self) -> None:
         """What was dropped on the way to the broker, at most once a minute."""
-        lost = self._publisher.dropped - self._lost
+        dropped = self._publisher.dropped.copy()
+        if self._spool is not None:
+            dropped["of earlier runs"] = self._spool.earlier_dropped
+        lost = dropped - self._lost
         if not lost or monotonic() - self._said < _SAY_SECONDS:
             return
-        self._said, self._lost = monotonic(), self._publisher.dropped.copy()
+        self._said, self._lost = monotonic(), dropped
         trouble = self._outbox.trouble()
         log.error(
             "%d frames were dropped: %s%s",

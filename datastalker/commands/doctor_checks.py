@@ -220,7 +220,8 @@ def _topics(config: Config, changes: list[Change]) -> Iterator[Finding]:
             remedy = f"{apply} --allow-repartition, or write under topics: what it is"
             yield failed(about, found, change.about or change.todo, remedy)
         elif optional:
-            cause = change.about or "the broker's settings are not those of the file"
+            differs = "the broker's settings are not those of the file"
+            cause = change.about or ("nobody has made it" if change.act == "make" else differs)
             yield warning(about, found, cause, apply)
         else:
             cause = "nobody has made it" if change.act == "make" else change.about or change.todo

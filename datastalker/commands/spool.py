@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from datastalker.commands.options import config_option
 from datastalker.commands.running import load
 from datastalker.commands.tables import table
 from datastalker.config import Config
-from datastalker.errors import ConfigError, Problem
+from datastalker.errors import ConfigError, InputError, Problem
 from datastalker.moment import utc
 
 _TIME = "%Y-%m-%d %H:%M:%S"
@@ -27,7 +28,21 @@ def _spool(path: str) -> tuple[Config, Path]:
     if directory is None:
         text = "there is no spool; give it a folder, agent: {spool_directory: DIRECTORY}"
         raise ConfigError([Problem(path, 0, 0, text)])
+    named = f"agent: spool_directory: {directory}"
+    if not os.path.lexists(directory):
+        text = f"{named} isn't there: no agent has made it; a relative one is looked for from here"
+        raise InputError(text)
+    if not os.path.isdir(directory):
+        raise InputError(f"{named} is no folder; name the one that the agent has")
+    if not os.access(directory, os.R_OK | os.X_OK):
+        raise InputError(f"{named} may not be read; run this as the user of the agent, or as root")
     return config, directory
+
+
+def _wrong(name: str, damaged: int, wrong: str) -> str:
+    if wrong:
+        return f"{name}: {wrong}; none of its records are sent"
+    return f"{name}: {damaged:,} bytes are no whole record; they are left out"
 
 
 @click.group("spool")
@@ -55,9 +70,9 @@ def check_command(ctx: click.Context, path: str) -> None:
         first, last = utc(told.first, _TIME), utc(told.last, _TIME)
         click.echo(f"{told.frames:,} frames, {told.bytes:,} bytes, made {first} to {last} UTC")
     for name, count in told.damaged.items():
-        click.echo(f"{name}: {count:,} bytes are no whole record; they are left out")
+        click.echo(_wrong(name, count, ""))
     for name, why in told.unreadable.items():
-        click.echo(f"{name}: {why}; none of its records are sent")
+        click.echo(_wrong(name, 0, why))
     if told.damaged or told.unreadable:
         ctx.exit(1)
 
@@ -75,8 +90,12 @@ def show_command(records: int, path: str) -> None:
     _, directory = _spool(path)
     rows: list[list[Any]] = []
     more = 0
+    is_whole = True
     now = time.time()
-    for segment, found, _, _ in look(directory):
+    for segment, found, damaged, wrong in look(directory):
+        if damaged or wrong:
+            is_whole = False
+            click.echo(_wrong(segment.name, damaged, wrong), err=True)
         if found is None:
             continue
         if records and len(rows) >= records:
@@ -96,7 +115,8 @@ def show_command(records: int, path: str) -> None:
             ]
         )
     header = ["record", "to", "kind", "session", "sequence", "frames", "bytes", "age"]
-    click.echo(table(header, rows) if rows else f"{directory} is empty")
+    if rows or is_whole:
+        click.echo(table(header, rows) if rows else f"{directory} is empty")
     if more:
         click.echo(f"and {more:,} more; -n 0 lists all")
 
@@ -106,12 +126,21 @@ def show_command(records: int, path: str) -> None:
 def drain_command(path: str) -> None:
     """Send all that waits to the broker, now, without an agent.
 
-    Exit code 1: the broker isn't there or took nothing for `delivery_timeout_seconds`; what it
-    did not take stays.
+    Exit code 1: the broker isn't there or took nothing for `delivery_timeout_seconds`, it was
+    interrupted, or something can't be read; what the broker did not take stays.
     """
     config, directory = _spool(path)
     with extras.needs("this", "agent"):
         from capture_agent.spooling import drain
+    from capture_agent.spool_files import paths
+
     frames, dropped = drain(config, directory)
-    said = f", {dropped:,} refused by the broker and dropped" if dropped else ""
-    click.echo(f"{frames:,} frames sent{said}; {directory} is empty")
+    said = f"{frames:,} frames sent"
+    if dropped:
+        said += f", {dropped:,} dropped: refused by the broker, or damaged on disk"
+    left = paths(directory)
+    if not left:
+        click.echo(f"{said}; {directory} is empty")
+        return
+    click.echo(f"{said}; {len(left)} files stay in {directory}: see stalk spool check")
+    raise SystemExit(1)

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from datastalker import config as configuration
+from datastalker import topic_keys
 from datastalker.cli import cli
 from datastalker.commands import doctor_checks
 from datastalker.commands.doctor import line
 from datastalker.finding import Check, Finding, failed, of_error, ok, run
+from datastalker.topic_changes import Change
 
 NOBODY = "127.0.0.1:1"
 """Where no broker listens."""
@@ -350,6 +353,43 @@ def test_what_waits_in_a_spool_and_what_was_set_aside(doctor: Any, tmp_path: Pat
     waits = f"3 MiB of earlier runs wait in {spool}: stalk spool check"
     assert waits in [finding["found"] for finding in said["spool"]]
     assert f"remove {spool}/damaged" in said.one("spool", "warning")["remedy"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives a folder away, so needs root")
+def test_a_spool_of_somebody_else_is_one_finding(doctor: Any, tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir(mode=0o700)
+    os.chown(spool, 65534, 65534)
+    rights = "-dac_override,-dac_read_search"
+    doctor.command = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"]
+    said = doctor.look(cut(agent={"spool_directory": str(spool)}), "--role", "agent")
+
+    assert "Permission denied" in said.one("spool", "failed")["cause"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="looks for another user, so needs root")
+def test_segments_that_root_has_left_are_none_for_the_user_of_the_agent(
+    doctor: Any, tmp_path: Path
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    (spool / "0000000001.spool").touch(mode=0o600)
+    document = cut(agent={"spool_directory": str(spool)})
+    document["pipeline"][0]["wifi_sniffer"]["user"] = "nobody"
+    said = doctor.look(document, "--role", "agent")
+
+    found = [finding for finding in said["spool"] if "can't be read" in finding["found"]]
+    assert [finding["remedy"] for finding in found] == [f"chown -R nobody '{spool}'"]
+
+
+def test_a_topic_that_is_missing_is_not_said_to_have_other_settings(tmp_path: Path) -> None:
+    plan = topic_keys.plan(configuration.parse("pipeline: [print]", "c.yaml").kafka)
+    change = Change(plan, "make", "missing", "1 partition, compacted", "make it")
+    config = configuration.parse("pipeline: [{pcap: {path: x}}, {topic: t}]", "c.yaml")
+
+    (found,) = doctor_checks._topics(config, [change])
+
+    assert (found.level, found.cause) == ("warning", "nobody has made it")
 
 
 def test_a_check_that_hangs_or_fails_holds_up_and_hides_no_other() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from capture_agent.outbox import Parcel
 from capture_agent.spool import Spool
 from capture_agent.spool_files import contents
 from datastalker.commands.spool import spool_command
-from datastalker.errors import BrokerError, ConfigError, OutputError
+from datastalker.errors import BrokerError, ConfigError, InputError, OutputError
 
 Call = Callable[..., Result]
 _TIME = 1_772_470_800_000_000
@@ -72,6 +73,51 @@ def test_show_lists_the_records(call: Call) -> None:
     assert lines[-3].split()[:6] == ["0000000001@16", "frames[0]", "frames", "abc", "0", "200"]
     assert lines[-2].split()[:6] == ["0000000001@569", "frames[1]", "frames", "abc", "1", "200"]
     assert lines[-1] == "and 1 more; -n 0 lists all"
+
+
+@pytest.mark.parametrize("command", ["check", "show", "drain"])
+def test_what_is_no_spool_is_said_and_never_called_empty(
+    call: Call, tmp_path: Path, command: str
+) -> None:
+    spool = tmp_path / "spool"
+    spool.rename(tmp_path / "away")
+
+    with pytest.raises(InputError, match="spool isn't there: no agent has made it"):
+        call(command)
+    assert not spool.exists()  # one that root had made would be closed to the agent
+    spool.touch()
+    with pytest.raises(InputError, match="spool is no folder"):
+        call(command)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives a folder away, so needs root")
+@pytest.mark.parametrize("command", ["check", "show", "drain"])
+def test_a_folder_of_somebody_else_is_a_sentence(call: Call, tmp_path: Path, command: str) -> None:
+    assert call("check").exit_code == 0
+    os.chown(tmp_path / "spool", 65534, 65534)
+    rights = "-dac_override,-dac_read_search"
+    stalk = [sys.executable, "-m", "datastalker", "spool", command, "-c", str(tmp_path / "c.yaml")]
+    done = subprocess.run(
+        ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *stalk],
+        capture_output=True,
+        text=True,
+    )
+
+    said = f"{tmp_path}/spool may not be read; run this as the user of the agent, or as root\n"
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"stalk: agent: spool_directory: {said}"
+
+
+def test_show_says_what_can_not_be_read_rather_than_that_nothing_is_there(
+    call: Call, tmp_path: Path
+) -> None:
+    (path,) = (tmp_path / "spool").glob("*.spool")
+    path.write_bytes(b"x" * 2000)
+
+    said = call("show").output
+
+    assert said == f"{path.name}: its header is damaged; none of its records are sent\n"
 
 
 def test_drain_without_a_broker_says_so_and_loses_nothing(call: Call) -> None:

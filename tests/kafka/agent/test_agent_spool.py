@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +15,9 @@ from typing import Any
 
 import pytest
 
-from capture_agent.spool_files import contents
+from capture_agent.outbox import Parcel
+from capture_agent.spool import Spool
+from capture_agent.spool_files import contents, look
 from infra.local import Kafka
 
 Make = Callable[..., Any]
@@ -292,6 +296,28 @@ def test_at_the_cap_the_oldest_or_the_newest_are_dropped_and_counted_to_the_fram
         assert kept[:-400] == all_of_them[: left - 400]
 
 
+def test_what_is_dropped_of_an_earlier_run_is_told_where_no_status_arrives(
+    frail: Kafka, away: Callable[[], None], make_node: Make
+) -> None:
+    node = ready(make_node(frail, 0, source=PIPE), spool_mb=2)
+    folder = node.folder / "spool"
+    spool = Spool(folder, 2 << 20)
+    for number in range(90):
+        spool.append(Parcel(node.frames, 0, bytes(20_000), "frames", 10, None, "before", number, 1))
+    spool.close()
+    away()
+    process = send(node, make_node.header() + make_node.air(20_000))
+    make_node.until(lambda: not (folder / "0000000001.spool").exists(), "the oldest are gone")
+    process.stdin.close()
+    said = process.stderr.read().decode()
+
+    assert process.wait(60) == 0, said
+    parcels = [found.parcel for _, found, _, _ in look(folder) if found is not None]
+    left = sum(parcel.frames for parcel in parcels if parcel.session == "before")
+    assert f"; of earlier runs 0 published, {900 - left} dropped" in said
+    assert re.search(r" frames were dropped: .*of earlier runs \d+", said)
+
+
 def test_a_capture_file_waits_at_the_cap_and_loses_nothing(
     frail: Kafka, away: Callable[[], None], make_node: Make
 ) -> None:
@@ -390,3 +416,76 @@ def test_stalk_spool_drain_sends_what_an_agent_left(
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"930 frames sent; {node.folder}/spool is empty\n"
     assert len(ids(node)) == len(set(ids(node))) == 930
+
+
+def test_an_interrupted_drain_notes_what_it_has_sent(
+    frail: Kafka, paused: Callable[[], None], make_node: Make
+) -> None:
+    node = ready(make_node(frail, 0, source=PIPE, partitions=1), delivery_timeout_seconds=60)
+    folder = node.folder / "spool"
+    spool = Spool(folder, 256 << 20)
+    for number in range(3000):
+        value = bytes(20_000)
+        spool.append(Parcel(node.frames, 0, value, "frames", 1, None, "abc", number, 1))
+    spool.close()
+    command = [sys.executable, "-m", "datastalker", "spool", "drain", "-c", str(node.file)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    make_node.until(lambda: len(list(folder.glob("*.spool"))) < 4, "a part of it is sent")
+    paused()
+    make_node.until(lambda: is_at_rest(folder), "no more confirmations")
+
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    found = re.search(r"([\d,]+) frames sent; ([\d,]+) batches stay in .*: interrupted", said)
+    assert found, said
+    sent, left = (int(number.replace(",", "")) for number in found.groups())
+    assert sent + left == 3000
+    assert contents(folder).frames == left
+
+
+def is_at_rest(folder: Path) -> bool:
+    """Whether nothing is noted in it for so long that what was not is in memory alone."""
+    before = (folder / "cursor").read_bytes()
+    time.sleep(1)
+    return (folder / "cursor").read_bytes() == before
+
+
+def test_a_drain_that_can_not_read_all_says_so(frail: Kafka, make_node: Make) -> None:
+    node = ready(make_node(frail, 0, source=PIPE))
+    folder = node.folder / "spool"
+    folder.mkdir()
+    data = b"DSspool\x02" + bytes(4)  # of a later version
+    later = folder / "0000000001.spool"
+    later.write_bytes(data + zlib.crc32(data).to_bytes(4, "little") + bytes(100))
+
+    done = drain(node)
+
+    assert done.returncode == 1
+    assert done.stdout == f"0 frames sent; 1 files stay in {folder}: see stalk spool check\n"
+    assert later.exists()
+
+
+def test_what_is_heard_while_a_silent_broker_is_waited_for_is_not_lost(
+    frail: Kafka, paused: Callable[[], None], make_node: Make, make_radio: Make
+) -> None:
+    radio = make_radio()
+    node = ready(make_node(frail, 0, source={"wifi_sniffer": {"interface": radio.name}}))
+    paused()
+    process = node.start()
+    said = ""
+    while "listening" not in said:
+        said += process.stderr.readline()
+    acknowledgement = bytes((0, 0, 8, 0, 0, 0, 0, 0)) + b"\xd4\0\0\0\2\0\0\0\0\1"
+
+    assert radio.send([acknowledgement] * 4000, 800) == 4000  # some in each 50 ms
+    make_node.until(lambda: spooled(node) >= 3000, "it is on disk")
+
+    frail.resume()
+    process.send_signal(signal.SIGTERM)
+    ended = make_node.end(process)
+
+    assert ended.code == 0
+    assert "the kernel dropped" not in ended.text
+    assert ended.balance["captured"] == 4000
