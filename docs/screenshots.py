@@ -22,7 +22,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
-WIDTH = 118
+WIDTH = 122
 
 _THEIRS: str = inspect.signature(Console.export_svg).parameters["code_format"].default
 FORMAT = re.sub(r"@font-face \{\{.*?\}\}\s*", "", _THEIRS, flags=re.S)
