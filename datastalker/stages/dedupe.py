@@ -37,7 +37,8 @@ class Dedupe(Stage):
     within `window_seconds`. Frames without a sequence number pass untouched.
 
     `first` passes the first copy at once; how many were dropped since then travels in
-    `copies_dropped` with the transmitter's next frame. `merge` holds a frame for the window and
+    `copies_dropped` with the transmitter's next frame; where none comes for a minute they count as
+    `dedupe/copies_unreported` instead. `merge` holds a frame for the window and
     passes the copy with the best signal, with `copies` and `heard_by` (each sensor's best signal).
     So a flood of equal frames stays visible in the counts.
 
