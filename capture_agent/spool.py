@@ -49,6 +49,8 @@ class Spool:
         self._writing: int | None = None
         self._reading: tuple[int, int] | None = None  # a segment's number, its open file
         self._unsynced = self._moved = False
+        self._complained = 0
+        """Up to which segment it was said that one can't be read."""
         self._given: deque[Position] = deque()
         """Given by `next` and not done, or done out of order: the first is the cursor."""
         self._done: set[Position] = set()
@@ -132,7 +134,9 @@ class Spool:
                 file = self._file(segment)
                 found = spool_format.find(file, offset, segment.size, segment.salt)
             except OSError as error:
-                log.error("%s can't be read any more: %s", segment.path, error.strerror)
+                if segment.number > self._complained:  # of the last one it is met again and again
+                    self._complained = segment.number
+                    log.error("%s can't be read any more: %s", segment.path, error.strerror)
                 found = None
             if found is None:
                 if segment is self._segments[-1]:

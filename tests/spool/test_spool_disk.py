@@ -329,6 +329,24 @@ def test_what_is_damaged_while_it_runs_is_lost_and_does_not_stand_in_the_way(
     assert spool.batches == 0
 
 
+def test_what_can_not_be_read_any_more_is_said_once_while_another_is_on_its_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = filled(tmp_path / "spool", 40, size=20_000, max_bytes=2 * MB)
+    segments = len(list((tmp_path / "spool").glob("*.spool")))
+    first = spool.next()
+    shutil.rmtree(tmp_path / "spool")
+    while spool.next() is not None:
+        pass
+    for _ in range(100):  # an agent asks some fifty times a second
+        assert spool.next() is None
+
+    assert first is not None
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == segments - 1 > 1, said
+    assert all("can't be read any more: No such file" in line for line in said)
+
+
 @pytest.mark.parametrize("noted", [False, True])
 def test_a_spool_of_which_nothing_can_be_read_is_an_empty_one(tmp_path: Path, noted: bool) -> None:
     filled(tmp_path, 5).close()
