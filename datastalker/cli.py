@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check:check_command", "Check a configuration: every mistake at once."),
     "test": ("test:test_command", "Run a configuration's tests: no broker, time under control."),
     "graph": ("graph:graph_command", "Draw a pipeline: stages, topics, who runs what."),
-    "doctor": ("doctor:doctor_command", "Look at all that it needs here: cause and remedy."),
+    "doctor": ("doctor:doctor_command", "Find what is wrong on this machine: cause and remedy."),
     "sink": ("sink:sink_command", "Store what comes over Kafka: one sink as its own process."),
     "tap": ("tap:tap_command", "Show messages while they pass a stage or come to a topic."),
     "spool": ("spool:spool_command", "See and send what an agent keeps on disk."),

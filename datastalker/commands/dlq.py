@@ -71,12 +71,15 @@ def show_command(letter: str, path: str) -> None:
 
 @dlq_command.command("retry")
 @click.argument("letter", required=False)
-@click.option("--all", "every", is_flag=True, help="All there are; they are dropped then.")
+@click.option(
+    "--all", "every", is_flag=True, help="All there are; once sent they are dead letters no more."
+)
 @config_option
 def retry_command(letter: str | None, every: bool, path: str) -> None:
-    """Send a LETTER, or all, again to the topic it came from.
+    """Send a LETTER, named as `ls` does, or all, again to the topic it came from.
 
-    Every reader of that topic gets it again; Elasticsearch knows documents that it has.
+    A single one stays among the dead letters, until all are dropped. Every reader of that topic
+    gets it again; Elasticsearch knows documents that it has.
     """
     if (letter is None) != every:
         raise click.UsageError("name one letter, or give --all")

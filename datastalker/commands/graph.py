@@ -24,7 +24,8 @@ _SUFFIXES = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid"}
     "--format",
     "form",
     type=click.Choice(["text", "mermaid", "svg"]),
-    help="text for a terminal, mermaid for GitHub, svg for a page; by the name of -o, else text.",
+    help="text for a terminal, mermaid for GitHub, svg for a page; else by the end of -o's name (.mmd, "
+    ".svg), else text.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Write it there, not to standard output.")
 def graph_command(path: str, form: str | None, output: str | None) -> None:

@@ -86,7 +86,11 @@ tests:
 @click.argument("name")
 @click.option("--directory", default=".", show_default=True, help="Where to write the files.")
 def new_stage_command(name: str, directory: str) -> None:
-    """Write NAME.py, a working stage, NAME.yaml with tests of it, and test_NAME.py, others."""
+    """Write a working stage and its tests: NAME.py, NAME.yaml, test_NAME.py.
+
+    NAME.yaml is a pipeline with the stage and tests of it, for `stalk test`; test_NAME.py has others, in
+    Python, for pytest.
+    """
     if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
         raise click.BadParameter(
             f"'{name}' must be a Python name in lower case, such as my_stage", param_hint="NAME"

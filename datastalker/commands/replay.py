@@ -42,13 +42,22 @@ class _Speed(click.ParamType):
 @config_option
 @range_options
 @click.option(
-    "--speed", type=_Speed(), default="max", show_default=True, help="Of the pace of then."
+    "--speed",
+    type=_Speed(),
+    default="max",
+    show_default=True,
+    help="As fast as it was published then (1x), so many times as fast, or without waiting.",
 )
 @click.option("--topic", help="Which topic; the first of the pipeline unless given.")
 @click.option(
     "--to-topic", help="Where to; the same topic unless given. One that isn't there is made."
 )
-@click.option("--filter", "wanted", type=FILTER, help="As under when: '{kind: BEACON}'.")
+@click.option(
+    "--filter",
+    "wanted",
+    type=FILTER,
+    help="Only what meets this, written as under when: '{kind: BEACON}'.",
+)
 @click.option("--dry-run", is_flag=True, help="Read and count, publish nothing.")
 @click.option("--resume", is_flag=True, help="Go on where the same command was ended.")
 @click.option(

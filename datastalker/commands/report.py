@@ -30,6 +30,8 @@ _RANDOMIZED = "(randomized)"
 def report_command(directory: str, limit: int) -> None:
     """Show what the CSV files in DIRECTORY tell: networks, devices, who came and went, alerts.
 
+    DIRECTORY is `out` unless given.
+
     max dBm: the strongest of its frames. mean dBm: the mean of the stay, as far as it was when who
     came or went was noticed. (randomized): an address that its device made up, which tells no vendor.
     """

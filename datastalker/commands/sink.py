@@ -25,7 +25,7 @@ def sink_command(name: str | None, path: str, instance: str | None, drain: bool)
     """Run the sink NAME of the configuration: what stands below the last topic.
 
     NAME may be left out where there is only one. Ctrl-C or SIGTERM: what was read is stored and
-    committed first. Start as many as the topic has partitions; they share the work.
+    committed first. Start up to as many as the topic has partitions; they share the work.
     """
     config = load(path)
     with extras.needs("a sink", "agent"):

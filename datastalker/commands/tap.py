@@ -55,7 +55,12 @@ class _Shown:
 @click.option(
     "--from", "begin", type=POSITION, help="Of a topic: from here, such as -10m; else from now."
 )
-@click.option("--filter", "wanted", type=FILTER, help="As under when: '{kind: BEACON}'.")
+@click.option(
+    "--filter",
+    "wanted",
+    type=FILTER,
+    help="Only what meets this, written as under when: '{kind: BEACON}'.",
+)
 @click.option("--limit", type=click.IntRange(1), help="End after so many messages.")
 @click.option(
     "--at",

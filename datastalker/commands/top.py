@@ -34,7 +34,9 @@ _NAMES = [view.name for view in VIEWS]
 )
 @click.option("--topics", is_flag=True, help="With -c: what comes to its topics, from now on.")
 @click.option("--read", "capture", metavar="FILE", help="Show a capture file as if it were live.")
-@click.option("--url", help="Look at a process that runs, by its page: http://localhost:PORT.")
+@click.option(
+    "--url", help="Look at a process that runs and has a port (http_port): http://HOST:PORT."
+)
 @click.option(
     "--speed", help="With --read: times its own pace, or max.  [default: 1; max with --once]"
 )
@@ -77,7 +79,7 @@ def top_command(
     Examples:
       sudo stalk top -i wlan0mon
       stalk top --read capture.pcap --speed 10
-      stalk top --url http://localhost:6060
+      stalk top --url http://localhost:6065
       stalk top --read capture.pcap --once --view devices --filter 'ta_randomized: true'
     """
     once = once or not _is_terminal()
