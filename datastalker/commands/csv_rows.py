@@ -6,6 +6,7 @@ import csv
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from datastalker.errors import InputError
@@ -15,18 +16,34 @@ Row = dict[str, str]
 """By column."""
 
 
-def files(folder: Path, kind: str) -> list[Path]:
-    """The files of one type of messages in a folder.
+@dataclass
+class Listing:
+    """The CSV files of a folder, as it was at one moment: a sink renames what it has finished."""
 
-    Raises InputError where it can't be read.
-    """
+    names: list[str]
+    folder: Path
+
+    def files(self, kind: str) -> list[Path]:
+        """Those of one type of messages."""
+        return self._of(kind, ".csv")
+
+    def unfinished(self, kind: str) -> list[Path]:
+        """Those that a sink still writes to: none of their rows is promised yet."""
+        return self._of(kind, ".part")
+
+    def _of(self, kind: str, end: str) -> list[Path]:
+        found = [name for name in self.names if name.startswith(f"{kind}-") and name.endswith(end)]
+        return [self.folder / name for name in found]
+
+
+def listing(folder: Path) -> Listing:
+    """What stands in a folder. Raises InputError where it can't be read."""
     try:
-        found = sorted(path for path in folder.iterdir() if path.suffix == ".csv")
+        return Listing(sorted(path.name for path in folder.iterdir()), folder)
     except FileNotFoundError:
-        found = []
+        return Listing([], folder)
     except OSError as error:
         raise InputError(f"{folder}/ can't be read: {error.strerror}") from error
-    return [path for path in found if path.name.startswith(f"{kind}-")]
 
 
 class Once:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from datastalker.commands.csv_rows import Once, Row, files, read
+from datastalker.commands.csv_rows import Once, Row, listing, read
 from datastalker.commands.tables import table
 from datastalker.errors import InputError
-from datastalker.moment import utc
+from datastalker.moment import SECOND, utc
 
 _T = TypeVar("_T")
 _ADDRESS = re.compile("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+_DAY = timedelta(days=1)
+_DAY_MICROS = 86_400 * SECOND
+_KINDS = ("frame", "presence", "alert")
 _RANDOMIZED = "(randomized)"
 
 
@@ -36,9 +40,10 @@ def report_command(directory: str, limit: int) -> None:
     came or went was noticed. (randomized): an address that its device made up, which tells no vendor.
     """
     folder = Path(directory)
-    frames, events, alerts = (files(folder, kind) for kind in ("frame", "presence", "alert"))
+    there = listing(folder)
+    frames, events, alerts = (there.files(kind) for kind in _KINDS)
+    unfinished = [path.name for kind in _KINDS for path in there.unfinished(kind)]
     if not frames and not events and not alerts:
-        unfinished = sorted(path.name for path in folder.glob("*.part"))
         raise InputError(
             f"there is no frame-*.csv, presence-*.csv or alert-*.csv in {folder}/; name the directory "
             "that the csv sink writes to, or run a pipeline first: stalk --run -c config.yaml"
@@ -59,6 +64,15 @@ def report_command(directory: str, limit: int) -> None:
     if once.left_out:
         click.echo()
         click.echo(f"{once.left_out:,} rows left out: they stand in several files")
+    if unfinished:
+        click.echo()
+        click.echo(_not_counted(len(unfinished)))
+
+
+def _not_counted(files: int) -> str:
+    if files == 1:
+        return "1 file is still being written (.part) and not counted"
+    return f"{files:,} files are still being written (.part) and not counted"
 
 
 @dataclass
@@ -168,14 +182,15 @@ class Air:
         devices = [device for device in self.devices.values() if device.address not in self.aps]
         devices.sort(key=lambda device: (-device.frames, device.address))
         randomized = sum(device.randomized for device in devices)
+        clock = _clock([time for each in devices for time in (each.first, each.last) if time])
         body = [
             [
                 device.address,
                 _RANDOMIZED if device.randomized else device.vendor,
                 device.frames,
                 device.signal,
-                device.first[11:19],
-                device.last[11:19],
+                clock(device.first),
+                clock(device.last),
                 ", ".join(sorted(device.probes)),
             ]
             for device in _first(devices, limit)
@@ -261,7 +276,21 @@ def _vendor(row: Row, air: Air) -> str:
 def _stay(row: Row) -> str:
     if row.get("event") != "ABSENT" or not row.get("first_seen") or not row.get("last_seen"):
         return ""
-    return f"{utc(row['first_seen'], '%H:%M:%S')} to {utc(row['last_seen'], '%H:%M:%S')}"
+    first, last = row["first_seen"], row["last_seen"]
+    days = int(last) - int(first) >= _DAY_MICROS
+    return f"{utc(first, '%m-%d %H:%M:%S' if days else '%H:%M:%S')} to {utc(last, '%H:%M:%S')}"
+
+
+def _clock(times: list[str]) -> Callable[[str], str]:
+    """How to show times of the column `time`: with the date where they span more than a day, with
+    the year where it isn't one."""
+    try:
+        first, last = (datetime.fromisoformat(each) for each in (min(times), max(times)))
+        days, years = last - first >= _DAY, last.year - first.year
+    except (ValueError, TypeError):  # there are none, or another program wrote them
+        days, years = False, 0
+    begin, end = (11, 19) if not days else (0 if years else 5, 16)
+    return lambda time: time[begin:end].replace("T", " ")
 
 
 def _stronger(one: int | None, other: int | None) -> int | None:

@@ -12,6 +12,7 @@ import subprocess
 import termios
 import unicodedata
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from datastalker.cli import main
 from datastalker.commands.tables import columns, cut, table
 from datastalker.simulator.scene import Options
 from datastalker.simulator.write import write_scene
-from datastalker.testing import frame, run
+from datastalker.testing import SECOND, START, frame, run
 
 STALK = Path(__file__).parents[2] / "stalk"
 PIPELINE = """\
@@ -125,6 +126,50 @@ def test_files_that_are_still_being_written_are_named(tmp_path: Path, report: Re
     (tmp_path / "alert-20260302T171732Z.csv.part").write_text("time,timestamp,alert\n")
 
     assert report(tmp_path)[-1].endswith("; alert-20260302T171732Z.csv.part is still being written")
+
+
+def test_files_that_are_still_being_written_are_said_not_to_be_counted(
+    tmp_path: Path, report: Report
+) -> None:
+    run([{"csv": {"directory": str(tmp_path)}}], [frame(ta="24:a4:3c:00:00:01")])
+    (tmp_path / "frame-wifi.decorated-0-000000000000.part").write_text("time,ta\n")
+    assert report(tmp_path)[-2:] == ["", "1 file is still being written (.part) and not counted"]
+
+    for name in ("presence-wifi.presence-0-000000000007.part", "sensor-x.csv.part"):
+        (tmp_path / name).write_text("time,key\n")
+
+    assert report(tmp_path)[-1] == "2 files are still being written (.part) and not counted"
+
+
+@pytest.mark.parametrize(
+    ("later", "shown"),
+    [
+        (timedelta(hours=23, minutes=59), "17:00:00  16:59:00"),
+        (timedelta(days=1), "03-02 17:00  03-03 17:00"),
+        (timedelta(days=365), "2026-03-02 17:00  2027-03-02 17:00"),
+    ],
+)
+def test_times_that_span_more_than_a_day_have_their_date(
+    tmp_path: Path, report: Report, later: timedelta, shown: str
+) -> None:
+    ta, step = "24:a4:3c:00:00:01", later // timedelta(microseconds=1)
+    frames = [frame(ta=ta, timestamp=START + n * step, id=f"s-{n}") for n in (0, 1)]
+    run([{"csv": {"directory": str(tmp_path)}}], frames)
+
+    assert report(tmp_path)[-1].endswith(f"  {shown}")
+
+
+def test_a_stay_of_days_says_on_which_it_began(tmp_path: Path, report: Report) -> None:
+    rows = [
+        f"9,ABSENT,24:a4:3c:00:00:0{days},{START},{START + days * 86_400 * SECOND}"
+        for days in (0, 1)
+    ]
+    (tmp_path / "presence-1.csv").write_text(
+        "\n".join(["timestamp,event,key,first_seen,last_seen", *rows])
+    )
+
+    stays = [line.split("  ")[-1] for line in report(tmp_path)[-2:]]
+    assert stays == ["17:00:00 to 17:00:00", "03-02 17:00:00 to 17:00:00"]
 
 
 def test_alerts_alone_are_a_report(tmp_path: Path, report: Report) -> None:
