@@ -56,7 +56,8 @@ def spool_command() -> None:
 def check_command(ctx: click.Context, path: str) -> None:
     """Read the whole spool: what waits in it, since when, and what is damaged.
 
-    Changes nothing, and works beside a running agent. Exit code 1: something is damaged.
+    Changes nothing, and works beside a running agent. Exit code 1: something is damaged, or there is
+    no spool to look at.
     """
     from capture_agent.spool_files import contents
 
