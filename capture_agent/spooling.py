@@ -7,6 +7,8 @@ import logging
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 
 import schemas
 from capture_agent.gate import Gate
@@ -153,11 +155,17 @@ def framing_for(config: Config, sensors: TopicPlan) -> Framing:
     return framing
 
 
+_REGISTRY_SECONDS = 0.5
+"""So long a registry has to answer what is known from an earlier start: nobody reads frames meanwhile,
+and one on a machine that is off takes half a minute to be given up."""
+
+
 class Remembered(Framing):
     """A framing by a registry, whose answers are kept in a file for when it is away."""
 
     def __init__(self, framing: Framing, url: str, path: Path) -> None:
         self._framing, self._url, self._path = framing, url, path
+        self._away = False
         self._prefixes: dict[str, bytes] = {}
         self._known: dict[str, str] = {}
         with suppress(
@@ -174,13 +182,11 @@ class Remembered(Framing):
         found = self._prefixes.get(key)
         if found is not None:
             return found
-        try:
+        known = self._known.get(key)
+        if known is None:
             found = self._framing.prefix(name, topic)
-        except RegistryError as error:
-            if not error.retriable or key not in self._known:
-                raise
-            log.warning("%s; going on with the schema ids of an earlier start", error)
-            found = bytes.fromhex(self._known[key])
+        else:
+            found = self._ask(name, topic) or bytes.fromhex(known)
         self._prefixes[key] = found
         if self._known.get(key) != found.hex():
             self._known[key] = found.hex()
@@ -191,6 +197,32 @@ class Remembered(Framing):
             except OSError as error:
                 log.warning("%s can't be written: %s", self._path, error.strerror)
         return found
+
+    def _ask(self, name: str, topic: str) -> bytes | None:
+        """Of what is known: None where the registry is away. Raises RegistryError where it refuses."""
+        if self._away:
+            return None
+        answer: SimpleQueue[bytes | RegistryError] = SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answer.put(self._framing.prefix(name, topic))
+            except RegistryError as error:
+                answer.put(error)
+
+        Thread(target=ask, name="registry", daemon=True).start()
+        try:
+            found = answer.get(timeout=_REGISTRY_SECONDS)
+        except Empty:
+            text = f"the schema registry at {self._url} does not answer"
+            found = RegistryError(text, retriable=True)
+        if isinstance(found, bytes):
+            return found
+        if not found.retriable:
+            raise found
+        self._away = True
+        log.warning("%s; going on with the schema ids of an earlier start", found)
+        return None
 
     def writer(self, data: bytes) -> tuple[Writer, int]:
         return self._framing.writer(data)
