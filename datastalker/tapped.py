@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from datastalker.errors import InputError
 from datastalker.message import Message
@@ -38,10 +38,19 @@ def page_url(text: str) -> str:
     return (text if "://" in text else f"http://{text}").rstrip("/")
 
 
+def open_url(url: str, seconds: float) -> Any:
+    """What is served there. A proxy of the environment is not asked for this machine's own pages:
+    it would look for them on its own."""
+    host = urlsplit(url).hostname or ""
+    own = host == "localhost" or host.startswith("127.") or host == "::1"
+    proxies = urllib.request.ProxyHandler({} if own else None)
+    return urllib.request.build_opener(proxies).open(url, timeout=seconds)
+
+
 def ask(url: str) -> Tapped:
     """What can be tapped there. Raises InputError where nobody answers, or not so."""
     try:
-        with urllib.request.urlopen(f"{url}/taps", timeout=_SECONDS) as answer:
+        with open_url(f"{url}/taps", _SECONDS) as answer:
             stages = json.load(answer)
     except urllib.error.HTTPError as error:
         raise _refused(url, error) from None
@@ -78,9 +87,7 @@ def read(
     query = {"stage": stage, "at": at or "", "filter": json.dumps(for_process(when) or "")}
     query = {name: text for name, text in query.items() if text not in ("", '""')}
     try:
-        with urllib.request.urlopen(
-            f"{url}/tap?{urlencode(query)}", timeout=_SILENT_SECONDS
-        ) as answer:
+        with open_url(f"{url}/tap?{urlencode(query)}", _SILENT_SECONDS) as answer:
             for line in answer:
                 said = json.loads(line)
                 if isinstance(said, dict):

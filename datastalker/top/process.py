@@ -9,12 +9,11 @@ import http.client
 import json
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 
 from datastalker.errors import InputError
 from datastalker.message import Message
-from datastalker.tapped import ask, no_answer, page_url, read
+from datastalker.tapped import ask, no_answer, open_url, page_url, read
 from datastalker.tapping import SOURCE
 from datastalker.top import metrics_page
 from datastalker.top.feed import Update
@@ -106,7 +105,7 @@ class ProcessFeed:
 
     def _samples(self) -> metrics_page.Samples:
         try:
-            with urllib.request.urlopen(f"{self._url}/metrics?format=json", timeout=_SECONDS) as it:
+            with open_url(f"{self._url}/metrics?format=json", _SECONDS) as it:
                 found = json.load(it)
             if metrics_page.is_one(found):
                 return list(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -368,6 +369,21 @@ def test_a_misspelt_stage_of_a_process_whose_file_is_not_here(
     said = failing(capsys, "ouj", "--url", running.server.url)
 
     assert said == f"stalk: {running.server.url} has no stage 'ouj', did you mean 'oui'?\n"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_proxy_is_not_asked_for_what_runs_on_this_machine(running: Running, host: str) -> None:
+    url = f"{host}:{running.server.server_address[1]}"
+    env = {k: v for k, v in os.environ.items() if k.lower() != "no_proxy"}
+
+    said = subprocess.run(
+        [sys.executable, "-m", "datastalker", "tap", "--list", "--url", url],
+        env={**env, "http_proxy": f"http://127.0.0.1:{free_port()}"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert said.returncode == 0, said.stderr
+    assert "beacon_filter" in said.stdout
 
 
 @pytest.mark.parametrize(
