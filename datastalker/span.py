@@ -51,9 +51,11 @@ class Finder:
         for place in places:
             lows[place], highs[place] = self.there[place] = self.watermarks(place)
         default = Position(END if follow else BEGINNING)
-        begins = self._offsets(begin or default, lows, highs, "begins")
-        ends = self._offsets(end or Position(END), lows, highs, "ends")
         asked = (begin and begin.offsets) or (end and end.offsets)
+        if asked:
+            self.notes.append(_by_partition(sorted(asked), begin, end))
+        begins = self._offsets(begin or default, lows, highs, "--from")
+        ends = self._offsets(end or Position(END), lows, highs, "--to")
         spans = {}
         for place in places:
             first, last = begins[place], max(begins[place], ends[place])
@@ -81,7 +83,7 @@ class Finder:
         return self._faults.refused(raised.args[0], topic, "looking at it")
 
     def _offsets(
-        self, position: Position, lows: dict[Place, int], highs: dict[Place, int], what: str
+        self, position: Position, lows: dict[Place, int], highs: dict[Place, int], option: str
     ) -> dict[Place, int]:
         """The offset that a position means in each partition, within what is there."""
         if position.time is not None:
@@ -94,14 +96,17 @@ class Finder:
             text = f"'{position.text}': there is no partition {wrong[0]} in {topics}"
             raise BrokerError(text, retriable=False)
         found = {}
+        missing: dict[str, list[str]] = {}
         for place, low in lows.items():
             wanted = position.offsets.get(place[1], position.offset)
             if wanted is None:
-                wanted = highs[place] if position.offsets and what == "ends" else low
-            elif not low <= wanted <= highs[place] and (position.offsets or what == "begins"):
-                there = f"it has {low:,} to {highs[place]:,}"
-                self.notes.append(f"{place[0]}[{place[1]}] {what} at {wanted:,}? {there}")
+                wanted = highs[place] if position.offsets and option == "--to" else low
+            elif not low <= wanted <= highs[place] and (position.offsets or option == "--from"):
+                how = "begins behind" if wanted < low else "ends before"
+                said = f"{place[0]} {how} {option} {position.text}"
+                missing.setdefault(said, []).append(f"[{place[1]}] has {low:,} to {highs[place]:,}")
             found[place] = min(max(wanted, low), highs[place])
+        self.notes += (f"{said}: {', '.join(has)}" for said, has in missing.items())
         return found
 
     def _by_time(self, time: int, highs: dict[Place, int]) -> dict[Place, int]:
@@ -121,3 +126,15 @@ class Finder:
                 raise self._faults.refused(part.error, part.topic, "looking for a time")
             found[place] = highs[place] if part.offset < 0 else min(part.offset, highs[place])
         return found
+
+
+def _by_partition(numbers: list[int], begin: Position | None, end: Position | None) -> str:
+    """Which partitions are read, where they were named: `3:10` may have been meant as a time."""
+    parts = []
+    for number in numbers:
+        text = f"partition {number}"
+        for word, position in (("from", begin), ("to", end)):
+            if position and number in position.offsets:
+                text += f" {word} offset {position.offsets[number]:,}"
+        parts.append(text)
+    return f"{', '.join(parts)}, of the others nothing"

@@ -158,11 +158,14 @@ def _summary(replay: Replay) -> str:
     if totals.first is None and replay.resumed:
         return f"nothing is left of that range of {source}"
     if totals.first is None:
+        said = f"nothing of {source} lies in that range"
+        if replay.history.notes:  # they say what there is
+            return said
         there = "; ".join(
             f"[{number}] {low:,} to {high:,}"
             for (_, number), (low, high) in sorted(replay.history.there.items())
         )
-        return f"nothing of {source} lies in that range; it has offsets {there}"
+        return f"{said}; it has offsets {there}"
     begin, end = show_time(totals.first * 1000), show_time((totals.last or 0) * 1000)
     verb = "would be published" if dry else "published"
     said = f"{totals.sent:,} Kafka messages {verb} to {target}; they came from {begin} to {end} UTC"

@@ -35,7 +35,7 @@ class _Shown:
 
     def __str__(self) -> str:
         seen = self.counts.get("seen", 0)
-        text = f"{seen:,} messages looked at, {self.shown:,} shown"
+        text = f"{seen:,} {'message' if seen == 1 else 'messages'} looked at, {self.shown:,} shown"
         for name, said in (
             ("passed_by", "passed too fast to be looked at"),
             ("lost", "were lost: they came faster than they were read"),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from datastalker.position import parse_position, show_time
+from datastalker.position import is_before, parse_position, show_time
 
 NOW = datetime(2026, 3, 2, 17, 30, tzinfo=UTC).timestamp()
 
@@ -38,3 +38,44 @@ def test_an_offset_is_for_every_partition_or_for_those_that_are_named():
 def test_anything_else_is_refused_with_the_forms_that_there_are(text):
     with pytest.raises(ValueError, match="is neither a time such as -2h"):
         parse_position(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        (
+            "03:10",
+            "write 'today 03:10' or 'yesterday 03:10', or partition 3 from offset 10 as 3:10",
+        ),
+        ("00:30", "or partition 0 from offset 30 as 0:30"),
+        ("10:05", "or partition 10 from offset 5 as 10:005"),
+        ("23:59:30", "write 'today 23:59:30' or 'yesterday 23:59:30'"),
+    ],
+)
+def test_what_may_be_a_time_of_day_is_not_taken_for_a_partition(text, remedy):
+    with pytest.raises(ValueError, match=f"^'{text}' looks like a time of day: .*{remedy}$"):
+        parse_position(text, NOW)
+
+
+def test_a_partition_and_an_offset_that_are_no_time_of_day_are_taken_for_what_they_are():
+    assert parse_position("3:10").offsets == {3: 10}
+    assert parse_position("10:005").offsets == {10: 5}
+    assert parse_position("24:10").offsets == {24: 10}
+    assert parse_position("03:10,04:20").offsets == {3: 10, 4: 20}
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [("-1h", "-2h"), ("today", "yesterday"), ("1", "0"), ("0:4,1:4", "1:3"), ("end", "beginning")],
+)
+def test_a_range_that_ends_before_it_begins_is_known(begin, end):
+    first, second = parse_position(begin, NOW), parse_position(end, NOW)
+    assert is_before(second, first)
+    assert not is_before(first, second)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"), [("-1h", "0"), ("5", "now"), ("1", "1"), ("now", "now"), ("0:4", "1:3")]
+)
+def test_of_others_only_the_broker_knows(begin, end):
+    assert not is_before(parse_position(end, NOW), parse_position(begin, NOW + 1))

@@ -190,6 +190,57 @@ def test_of_partitions_that_are_not_named_nothing_is_read(place: Place) -> None:
     assert read("9", None) == read("3", "2") == []
 
 
+def test_partitions_that_were_named_are_said(place: Place) -> None:
+    place.make(3)
+    place.put(*(record(b"%d" % n, partition=p) for p in range(3) for n in range(5)))
+
+    def notes(begin: str | None, end: str | None) -> list[str]:
+        positions = (None if text is None else parse_position(text) for text in (begin, end))
+        with History(place.config, [place.topic], *positions) as history:
+            return history.notes
+
+    assert notes("2:3", None) == ["partition 2 from offset 3, of the others nothing"]
+    assert notes("0:1,2:3", "2:4") == [
+        "partition 0 from offset 1, partition 2 from offset 3 to offset 4, of the others nothing"
+    ]
+    assert notes("-1h", "1:2") == ["partition 1 to offset 2, of the others nothing"]
+    assert notes("2", "4") == []
+
+
+def test_a_range_behind_the_end_or_before_the_beginning_is_said_once(place: Place) -> None:
+    place.make(2)
+    place.put(*(record(b"%d" % n, partition=p) for p in range(2) for n in range(5 + p)))
+    said = stalk("replay", "-c", place.path, "--from", "100000", "--dry-run")
+
+    assert said.splitlines() == [
+        f"{place.topic} ends before --from 100000: [0] has 0 to 5, [1] has 0 to 6",
+        f"nothing of {place.topic} lies in that range",
+    ]
+    delete_before(place, 3)
+    said = stalk("replay", "-c", place.path, "--from", "0:1", "--dry-run")
+    assert said.splitlines()[:2] == [
+        "partition 0 from offset 1, of the others nothing",
+        f"{place.topic} begins behind --from 0:1: [0] has 3 to 5",
+    ]
+
+
+def delete_before(place: Place, offset: int) -> None:
+    admin = AdminClient({"bootstrap.servers": place.servers})
+    (future,) = admin.delete_records([TopicPartition(place.topic, 0, offset)]).values()
+    future.result()
+
+
+@pytest.mark.parametrize("command", ["replay", "run", "export x.jsonl --topic t"])
+@pytest.mark.parametrize("positions", [("-1h", "-2h"), ("1", "0")])
+def test_a_range_that_ends_before_it_begins_is_refused(
+    place: Place, command: str, positions: tuple[str, str]
+) -> None:
+    begin, end = positions
+
+    with pytest.raises(WholeError, match=rf"(?s)ended with 2.*--to {end} is before --from {begin}"):
+        stalk(*command.split(), "-c", place.path, "--from", begin, "--to", end)
+
+
 class KilledError(Exception):
     pass
 
@@ -258,9 +309,7 @@ def test_what_retention_took_meanwhile_is_told_by_who_goes_on(place: Place) -> N
     place.put(*(record(b"%d" % n) for n in range(10)))
     with place.replay() as replay:
         replay.history.mark({(place.topic, 0): 3})
-    admin = AdminClient({"bootstrap.servers": place.servers})
-    part = TopicPartition(place.topic, 0, 7)
-    admin.delete_records([part])[part].result()
+    delete_before(place, 7)
 
     with place.replay() as replay:
         assert replay.go_on()
