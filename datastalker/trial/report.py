@@ -28,7 +28,7 @@ def messages(
     if listed is None:
         if match.holds(wanted["count"], len(got), clock):
             return None
-        title = f"{_count(len(got))} at {where}, expected: {value(wanted['count'], clock)}"
+        title = f"{count(len(got))} at {where}, expected: {value(wanted['count'], clock)}"
         return title, [("got", f"+ {show(message, clock)}") for message in got[:_MOST]]
     exact = wanted["match"] == "exact"
     any_order = wanted["order"] == "any"
@@ -51,11 +51,11 @@ def messages(
         lines.append(("got", f"+ came      {show(got[index], clock)}"))
     if len(rest) > _MOST:
         lines.append(("plain", f"  and {len(rest) - _MOST} more"))
-    title = f"expected {_count(len(listed))} at {where}, {len(got) or 'none'} came"
+    title = f"expected {count(len(listed))} at {where}, {len(got) or 'none'} came"
     if len(listed) == len(got):
         title = f"not what was expected at {where}"
     if not got:
-        title = f"expected {_count(len(listed))} at {where}, nothing came"
+        title = f"expected {count(len(listed))} at {where}, nothing came"
     return title, lines
 
 
@@ -73,7 +73,8 @@ def numbers(
     return lines
 
 
-def _count(number: int) -> str:
+def count(number: int) -> str:
+    """So many messages, in words."""
     return "nothing" if not number else f"{number} message{'s' if number != 1 else ''}"
 
 

@@ -83,6 +83,13 @@ class Route:
     workers: list[Segment] = field(default_factory=list)
     sinks: list[Step] = field(default_factory=list)
 
+    def stages(self) -> list[Step]:
+        """Those of the pipeline, in its order."""
+        steps = [step for segment in (self.agent, *self.workers) for step in segment.steps]
+        return [
+            step for step in steps if step.cls is not None and not issubclass(step.cls, Recorder)
+        ]
+
 
 def route(config: Config, case: Case) -> Route:
     """What of the pipeline a test runs."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
+from datastalker import catalog
 from datastalker.cases import CRASHES, Case, Step
 from datastalker.clock import WRONG
 from datastalker.config import Config
@@ -90,6 +91,7 @@ class _Trial:
         self._marks: dict[Place, int] = {}
         self._looked = False  # the last step was an `expect`
         self._letters = 0
+        self._totals: dict[str, dict[str, int]] = {}
         self._pending: Step | None = None  # after it there were dead letters that nobody expected
 
     @property
@@ -112,6 +114,7 @@ class _Trial:
                     return failure
                 self._marks = {place: len(heard) for place, heard in self.hub.heard.items()}
                 self._letters = len(self.hub.dead)
+                self._totals = self.hub.totals()
                 self._looked = False
             before = len(self.hub.heard[END])
             self._act(step)
@@ -164,7 +167,8 @@ class _Trial:
             messages, where = self._window(wanted)
             found = report.messages(wanted, messages, where, self.clock)
             if found is not None:
-                return Failure(step, *found)
+                title, lines = found
+                return Failure(step, title, lines if messages else lines + self._where_it_ended())
         if wanted["up"] is not None:
             sent = self.hub.heard[UP][self._marks.get(UP, 0) :]
             as_messages = {**wanted, "messages": wanted["up"], "count": None}
@@ -223,6 +227,21 @@ class _Trial:
         lines = [f"{each['who']} lost a message: {one_line(each['reason'])}" for each in letters]
         more = [f"and {len(lines) - _MOST_LOST} more"] if len(lines) > _MOST_LOST else []
         return [("plain", line) for line in [*lines[:_MOST_LOST], *more]]
+
+    def _where_it_ended(self) -> list[Line]:
+        """Which stage, the first of them, got messages since the step before and passed on none."""
+        totals = self.hub.totals()
+        for step in self.hub.route.stages():
+            before = self._totals.get(step.label, {})
+            counts = {name: n - before.get(name, 0) for name, n in totals[step.label].items()}
+            if not counts["dropped"] or counts["sent"] or counts["skipped"]:
+                continue
+            assert step.cls is not None
+            got = report.count(counts["received"])
+            ours = catalog.BUILTIN.get(step.name) == step.cls.__module__
+            ask = "" if ours else "; does handle return the message?"
+            return [("plain", f"{step.label} got {got} and passed on none{ask}")]
+        return []
 
     def _tell(self, step: Step, before: int) -> None:
         kinds: dict[str, int] = {}

@@ -37,6 +37,8 @@ class Counting(Stage):
         self.n += 1
         self.state["n"] = self.state.get("n", 0) + 1
         self.stats.incr("counting/all")
+        if message.get("lost"):
+            return  # the message isn't given back: the commonest mistake
         message["n"], message["kept"] = self.n, self.state["n"]
         return message
 """
@@ -234,6 +236,41 @@ def test_it_fails_and_says_where_and_how(stalk_test: Run, said: str, steps: str)
     assert code == 1
     assert said in out
     assert "1 failed" in out
+
+
+@pytest.mark.parametrize("pipeline", [UNCUT, CUT], ids=["one process", "over topics"])
+@pytest.mark.parametrize("expect", ["{count: 2}", "[{seq: 3}, {seq: 4}]"])
+def test_where_nothing_comes_the_stage_that_passed_on_none_is_named(
+    stalk_test: Run, pipeline: str, expect: str
+) -> None:
+    steps = f"""
+- given: {{ta: "02:00:00:00:00:01", seq: 1}}
+- expect: {{type: frame, count: 1}}
+- given:
+    - {{ta: "02:00:00:00:00:01", seq: 3, lost: true}}
+    - {{ta: "02:00:00:00:00:01", seq: 4, lost: true}}
+- expect: {expect}
+"""
+    _, out, _ = stalk_test(pipeline, steps)
+
+    assert (
+        out.count("counting got 2 messages and passed on none; does handle return the message?")
+        == 1
+    )
+
+
+def test_a_built_in_stage_that_passed_on_none_is_not_asked_for_its_code(stalk_test: Run) -> None:
+    pipeline = "pipeline: [{pcap: {path: x.pcap}}, dedupe]\n"
+    heard = '{ta: "02:00:00:00:00:01", seq: 1, sensor: '
+    steps = f"""
+- given: {heard}porch}}
+- expect: {{count: 1}}
+- given: {heard}attic}}
+- expect: {{count: 1}}
+"""
+    _, out, _ = stalk_test(pipeline, steps)
+
+    assert "dedupe got 1 message and passed on none\n" in out
 
 
 def test_a_difference_shows_the_closest_message_and_no_escapes_from_the_air(
