@@ -8,9 +8,10 @@ import pytest
 
 from datastalker import config as configuration
 from datastalker.catalog import BUILTIN
+from datastalker.cli import main
 from datastalker.segments import topic_plans
 from datastalker.stage import REGISTRY
-from datastalker.testing import Messages  # noqa: F401 - registered before any test
+from datastalker.testing import frame, run  # registers its source before any test
 from datastalker.trial import run as trial
 from docs.reference import INSTEAD, OFF, generated
 
@@ -81,6 +82,23 @@ def test_the_first_stage_that_one_writes_refuses_a_typo(tmp_path):
     assert configuration.parse(text % "parameter", file).problems == []
     (problem,) = configuration.parse(text % "paramter", file).problems
     assert "did you mean 'parameter'?" in problem.text
+
+
+def test_the_alert_of_the_page_has_the_keys_that_it_names(capsys, tmp_path):
+    page = (ROOT / "docs/write-a-stage.md").read_text()
+    (code,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.S) if "alert" in each]
+    exec(compile(code, "docs.py", "exec"), {"__name__": "docs_example"})
+    beacon = frame(kind="BEACON", ta="02:00:00:00:00:01", bssid="02:00:00:00:00:01", ssid="Maple")
+
+    out = run(["quiet_networks", {"csv": {"directory": str(tmp_path)}}], [beacon, frame(61)])
+
+    (alert,) = [message for message in out if message.type == "alert"]
+    named = re.findall(r"^\| `(\w+)` \|", page, re.M)
+    assert [*alert] == named
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path)])
+    shown = capsys.readouterr().out.splitlines()[-1]
+    assert shown.split()[2:4] == ["quiet_network", "02:00:00:00:00:01"]
 
 
 def test_git_ignores_what_the_readme_s_steps_leave():
