@@ -6,6 +6,8 @@ import math
 import types
 from typing import Any, Literal, Union, get_args, get_origin
 
+from datastalker.address import Address, normalise
+
 Path = tuple[str | int, ...]
 
 
@@ -71,6 +73,9 @@ def _fit_one(annotation: Any, value: Any) -> tuple[bool, Any, Path]:
         ok = isinstance(value, (int, float)) and not isinstance(value, bool)
         ok = ok and math.isfinite(value)
         return ok, float(value) if ok else value, ()
+    if annotation is Address:
+        address = normalise(value) if isinstance(value, str) else None
+        return address is not None, address or value, ()
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool), value, ()
     return isinstance(value, annotation), value, ()
@@ -81,6 +86,7 @@ _WORDS = {
     int: "a whole number",
     float: "a number",
     str: "text",
+    Address: "an address such as 02:00:00:00:00:01",
     list: "a list",
     dict: "a mapping",
     type(None): "null",
@@ -96,7 +102,9 @@ def describe(annotation: Any) -> str:
         if origin is Literal:
             parts.append("one of " + ", ".join(str(arg) for arg in get_args(member)))
         elif origin is list:
-            parts.append(f"a list of {describe(get_args(member)[0])}")
+            item = get_args(member)[0]
+            many = "addresses such as 02:00:00:00:00:01" if item is Address else describe(item)
+            parts.append(f"a list of {many}")
         elif origin is dict:
             parts.append(f"a mapping to {describe(get_args(member)[1])}")
         else:
@@ -104,7 +112,14 @@ def describe(annotation: Any) -> str:
     return " or ".join(parts)
 
 
-_SCHEMA = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
+_SCHEMA = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    Address: "string",
+    type(None): "null",
+}
 
 
 def json_schema(annotation: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 
 All parts must hold. Comparisons: equals, in, not, matches (regular expression, searched), gt, gte,
 lt, lte, exists. A field that is null meets only `equals: null` (or null in a list), `not` something,
-and `exists: false`.
+and `exists: false`. Addresses may be written in any usual notation.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from datastalker.address import normalise
 from datastalker.annotation import Path
 from datastalker.message import FIELDS, FRAME_FIELDS, KIND_NAMES, PRESENCE_FIELDS, Message
 from datastalker.options import Report, suggest
@@ -141,7 +142,8 @@ def _comparison(field: str, name: str, operand: Any, path: Path, report: Report)
             report(path, "'matches' takes a regular expression; quote it")
             return None
         try:
-            operand = re.compile(str(operand))
+            flags = re.IGNORECASE if _is_address(field) else 0
+            operand = re.compile(str(operand), flags)
         except (re.error, OverflowError, RecursionError) as error:
             report(path, f"'{operand}' is no regular expression: {error}")
             return None
@@ -161,10 +163,31 @@ def _comparison(field: str, name: str, operand: Any, path: Path, report: Report)
         values = operand if isinstance(operand, list) else [operand]
         if not all(_plausible(field, value, path, report) for value in values):
             return None
-        if field in _CONTRACT and _CONTRACT[field].type == "address":
-            values = [v.lower() if isinstance(v, str) else v for v in values]
-            operand = values if isinstance(operand, list) else values[0]
+        values = [form for value in values for form in _forms(field, value)]
+        if isinstance(operand, list):
+            operand = values
+        elif len(values) == 1:
+            operand = values[0]
+        else:
+            name, operand = "in", values
     return COMPARISONS[name](operand)
+
+
+def _is_address(field: str) -> bool:
+    return field in _CONTRACT and _CONTRACT[field].type == "address"
+
+
+def _forms(field: str, value: Any) -> list[Any]:
+    """What a field may hold that a condition compares with `value`: an address has one form.
+
+    What tells a device, or a plug-in's key, may be an address or any other text.
+    """
+    address = normalise(value) if isinstance(value, str) else None
+    if address is None or address == value:
+        return [value]
+    if _is_address(field):
+        return [address]
+    return [value, address] if field == "key" or field not in _CONTRACT else [value]
 
 
 def _plausible(field: str, value: Any, path: Path, report: Report) -> bool:
@@ -178,6 +201,10 @@ def _plausible(field: str, value: Any, path: Path, report: Report) -> bool:
         return False
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
         report(path, f"'{field}' holds {contract.type}, never {value!r}")
+        return False
+    if contract.type == "address" and normalise(str(value)) is None:
+        text = f"'{field}' is an address, such as 02:00:00:00:00:01, never '{value}'"
+        report(path, f'{text}; for a part of one: {{matches: "^02:00"}}')
         return False
     if contract.type == "kind" and value not in KIND_NAMES:
         report(path, f"no frame is of kind '{value}'{suggest(str(value), KIND_NAMES)}")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from datastalker import moment
+from datastalker.address import normalise
 from datastalker.annotation import Path
 from datastalker.condition import COMPARISONS, NUMERIC, misspelt
 from datastalker.message import FIELDS, KIND_NAMES, KNOWN_KEYS, Field
@@ -21,7 +22,6 @@ TIMES = ("timestamp", "first_seen", "last_seen")
 MATCHERS = (*COMPARISONS, "time")
 
 _TYPES = {"integer": int, "boolean": bool, "text": str, "kind": str, "address": str}
-_ADDRESS = re.compile(r"(?:[0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}")
 
 
 def is_matcher(wanted: Any) -> bool:
@@ -93,7 +93,7 @@ def _never(field: Field, value: Any) -> str:
         return ""
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         return f"holds {field.type}, never {value!r}; put quotes around text"
-    if field.type == "address" and not _ADDRESS.fullmatch(str(value)):
+    if field.type == "address" and normalise(str(value)) is None:
         return f"is an address, such as 02:00:00:00:00:01, not '{value}'"
     return ""
 

@@ -3,10 +3,10 @@
     class Limit(Stage):
         messages: int | None = option(None, "stop after this many messages", minimum=1)
 
-An option's annotation is its type: bool, int, float, str, Literal[...], list[T], dict[str, T],
-any union of them, None for "may be null". A class without such declarations is asked through the
-parameters of its `__init__`; one that has its own `from_config` and declares nothing takes what
-it is given.
+An option's annotation is its type: bool, int, float, str, Address, Literal[...], list[T],
+dict[str, T], any union of them, None for "may be null". A class without such declarations is asked
+through the parameters of its `__init__`; one that has its own `from_config` and declares nothing
+takes what it is given.
 """
 
 from __future__ import annotations

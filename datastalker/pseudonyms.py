@@ -11,20 +11,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from datastalker.address import ADDRESS
+
 _MEMO = 8192
 """Pseudonyms of a kind that are kept. A flood of made-up addresses empties the memo; it never grows."""
 _GROUP, _LOCAL = 1, 2  # bits of the first octet, IEEE 802-2014 clause 8.2
 _OF_NOBODY = {"ff:ff:ff:ff:ff:ff", "00:00:00:00:00:00"}
-
-ADDRESS = re.compile(
-    r"(?<![0-9a-f])(?:"
-    r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}"
-    r"|[0-9a-f]{4}\.[0-9a-f]{4}\.[0-9a-f]{4}"
-    r"|[0-9a-f]{12}"
-    r")(?![0-9a-f])",
-    re.IGNORECASE,
-)
-"""An address in a text, in any of the forms that people write."""
 
 
 class Memo(dict[Any, Any]):

@@ -9,8 +9,9 @@ too; a run in one process begins anew.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from datastalker.address import Address
 from datastalker.options import option
 from datastalker.pipeline import Message, Pipeline, Stage
 
@@ -19,14 +20,19 @@ from datastalker.pipeline import Message, Pipeline, Stage
 class HomeAlarm(Stage):
     """Raises alerts: `armed`, `disarmed`, and `intruder`. Everything passes."""
 
-    residents: list[str] = option(help="addresses of the phones of those who live here")
+    residents: list[Address] = option(help="addresses of the phones of those who live here")
     arm_after_seconds: float = option(60, "arm so long after the last has gone", minimum=0)
     empty_after_seconds: float = option(
         600, "or so long after the start, where none was heard", minimum=0
     )
-    near_dbm: float = option(-65, "a stranger counts when heard as loud as this")
+    near_dbm: float = option(-65, "a stranger counts when heard as loud as this", maximum=0)
 
     emits: ClassVar[tuple[str, ...]] = ("alert",)
+
+    @classmethod
+    def check_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
+        if not config["residents"]:
+            yield "residents", "nobody would ever disarm it; list the addresses of their phones"
 
     def handle(self, message: Message) -> Message | list[Message]:
         if message.type != "presence":

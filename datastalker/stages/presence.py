@@ -31,7 +31,7 @@ class Presence(Stage):
     absent_after_seconds: float = option(300, "absent after this long without a frame", minimum=0)
     arrive_after_seconds: float = option(0, "new only when heard for this long", minimum=0)
     min_sightings: int = option(1, "new only after this many frames", minimum=1)
-    min_signal_dbm: float | None = option(None, "frames weaker than this don't count")
+    min_signal_dbm: float | None = option(None, "frames weaker than this don't count", maximum=0)
     active_every_seconds: float | None = option(
         300, "an ACTIVE event this often; null: none", minimum=1
     )

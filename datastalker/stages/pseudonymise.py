@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Literal
 
+from datastalker.address import ADDRESS
 from datastalker.message import FIELDS, FRAME_FIELDS, KNOWN_KEYS, Message
 from datastalker.options import option
 from datastalker.pipeline import Pipeline, Stage
-from datastalker.pseudonyms import ADDRESS, Pseudonyms
+from datastalker.pseudonyms import Pseudonyms
 from datastalker.stats import Stats
 
 _DAY = 86_400 * 1_000_000

@@ -10,6 +10,7 @@ from capture_agent.frame import FrameParser
 from capture_agent.pcap import PcapSource
 from capture_agent.radiotap import HeaderError
 from datastalker import moment
+from datastalker.address import normalise
 from datastalker.build import labels_of
 from datastalker.cases import Case
 from datastalker.config import Config
@@ -48,7 +49,7 @@ class Inputs:
             elif key in TIMES:
                 message[key] = moment.moment(value, self.start, now)
             elif key in _ADDRESSES and isinstance(value, str):
-                message[key] = value.lower()
+                message[key] = normalise(value) or value
             else:
                 message[key] = value
         return message

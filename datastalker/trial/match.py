@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from datastalker import moment
+from datastalker.address import normalise
 from datastalker.condition import COMPARISONS
 from datastalker.expected import TIMES, is_matcher
 from datastalker.message import FRAME_FIELDS, Message
@@ -74,7 +75,9 @@ def _operand(wanted: Any, clock: Clock, key: str) -> Any:
     if key in TIMES:
         return moment.moment(wanted, clock.start, clock.now)
     contract = FRAME_FIELDS.get(key)
-    return wanted.lower() if contract is not None and contract.type == "address" else wanted
+    if contract is None or contract.type != "address":
+        return wanted
+    return normalise(wanted) or wanted
 
 
 def _equal(wanted: Any, value: Any) -> bool:

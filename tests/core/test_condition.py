@@ -63,12 +63,39 @@ def test_a_condition_picks_the_messages_that_meet_it(when: str, met_by: str) -> 
     assert [name for name, message in MESSAGES.items() if built.when(message)] == met_by.split()
 
 
-def test_an_address_may_be_written_in_capitals() -> None:
-    when = {"ta": "0A:00:00:00:00:0F"}
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"ta": "0A:00:00:00:00:0F"},
+        {"ta": "0a-00-00-00-00-0f"},
+        {"ta": "0A00.0000.000F"},
+        {"ta": ["02-00-00-00-00-99", "0A-00-00-00-00-0F"]},
+        {"ta": {"not": "02-00-00-00-00-01"}},
+        {"ta": {"matches": "^0A:"}},
+        {"key": "0A-00-00-00-00-0F"},
+        {"seen_by": "0A-00-00-00-00-0F"},
+        {"key": {"not": ["02-00-00-00-00-01"]}},
+    ],
+)
+def test_an_address_may_be_written_in_any_usual_notation(when: dict[str, Any]) -> None:
+    address = "0a:00:00:00:00:0f"
+    given = [frame(seq=1, ta=address, key=address, seen_by=address)]
+    given.append(frame(seq=2, ta="02:00:00:00:00:01", key="02:00:00:00:00:01", seen_by=""))
 
-    out = run([{"strip": {"keys": ["seq"], "when": when}}], [frame(seq=1, ta="0a:00:00:00:00:0f")])
+    out = run([{"strip": {"keys": ["seq"], "when": when}}], given)
 
-    assert "seq" not in out[0]
+    assert ["seq" in message for message in out] == [False, True]
+
+
+def test_what_only_looks_like_an_address_is_met_as_it_was_written() -> None:
+    name = "0A-00-00-00-00-0F"  # a sensor, and a network, may be called so
+
+    out = run(
+        [{"strip": {"keys": ["seq"], "when": {"ssid": name, "key": name}}}],
+        [frame(seq=1, ssid=name, key=name), frame(seq=2, ssid="0a:00:00:00:00:0f", key=name)],
+    )
+
+    assert [message.get("seq") for message in out] == [None, 2]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +150,10 @@ def test_what_passes_by_keeps_its_place_and_is_counted_neither_in_nor_out(tmp_pa
         ("{ssid: {matches: null}}", "4:19: 'matches' takes a regular expression; quote it"),
         ("{ssid: {exists: 1}}", "4:19: 'exists' is true or false"),
         ("{retry: 1}", "4:12: 'retry' holds boolean, never 1"),
+        ("{ta: 62-d3-8f-42-d6}", "4:12: 'ta' is an address, such as 02:00:00:00:00:01, never "
+            "'62-d3-8f-42-d6'; for a part of one: {matches: \"^02:00\"}"),
+        ("{bssid: [02:00:00:00:00:01, '*']}", "4:12: 'bssid' is an address, such as "
+            "02:00:00:00:00:01, never '*'; for a part of one: {matches: \"^02:00\"}"),
         ("{elements: 5}", "4:12: 'elements' holds integers; compare it with 'exists'"),
         ("{bssdi: a}", "4:12: warning: no built-in field is called 'bssdi', did you mean 'bssid'?"),
         ("{type: frme}",

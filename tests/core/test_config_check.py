@@ -315,6 +315,25 @@ def test_what_looks_like_a_typo_in_the_name_of_a_field_is_a_warning(
     assert found == [f"c.yaml:{s}" for s in said]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("residents: [02:00:00:00:00:0A, 62-d3-8f-42-d6]", "2:84: home_alarm: option 'residents' must "
+            "be a list of addresses such as 02:00:00:00:00:01, not the text '62-d3-8f-42-d6'"),
+        ("residents: []", "2:53: home_alarm: nobody would ever disarm it; list the addresses of their "
+            "phones"),
+        ("residents: [02:00:00:00:00:0A], near_dbm: 65",
+            "2:85: home_alarm: option 'near_dbm' must be at most 0, not 65"),
+    ],
+)  # fmt: skip
+def test_what_the_home_alarm_would_take_for_nobody_is_a_mistake(options: str, said: str) -> None:
+    found = problems(
+        f"plugins: ['{ALARM}']\npipeline: [testing_messages, presence, home_alarm: {{{options}}}]\n"
+    )
+
+    assert found == [f"c.yaml:{said}"]
+
+
 def test_a_column_that_stands_twice_is_named() -> None:
     (said,) = problems("pipeline: [testing_messages, csv: {columns: [ta, ra, ta]}]\n")
 
@@ -338,7 +357,7 @@ def test_types_that_a_topic_does_not_carry_are_told_of_once() -> None:
     def written(topic: str) -> list[str]:
         return problems(
             f"plugins: ['{ALARM}']\n"
-            "pipeline: [testing_messages, presence, home_alarm: {residents: []}, "
+            "pipeline: [testing_messages, presence, home_alarm: {residents: [02-00-00-00-00-0A]}, "
             f"topic: {topic}, csv]\n"
         )
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
+from datastalker.address import Address
 from datastalker.annotation import describe, json_schema
 from datastalker.options import complete, option, options_of
 from datastalker.pipeline import Pipeline, Stage
@@ -21,6 +22,8 @@ class Door(Stage):
     names: list[str] = option([], "who may pass")
     prices: dict[str, int | float] = option({}, "what it costs")
     note: str | None = option(None, "anything to say", check=lambda v: v and "be silent")
+    owners: list[Address] = option([], "whose it is")
+    keeper: Address | None = option(None, "who minds it")
 
 
 def check(**given: Any) -> tuple[dict[str, Any], list[tuple[Any, str]]]:
@@ -37,7 +40,7 @@ def test_defaults_fill_what_was_not_given() -> None:
     assert not problems
     assert values == {
         "width": 1, "height": 2.0, "colour": "red", "open": False,
-        "names": [], "prices": {}, "note": None,
+        "names": [], "prices": {}, "note": None, "owners": [], "keeper": None,
     }  # fmt: skip
 
 
@@ -61,11 +64,15 @@ def test_defaults_fill_what_was_not_given() -> None:
         ({"open": 1}, "option 'open' must be true or false, not 1"),
         ({"names": "me"}, "option 'names' must be a list of text, not the text 'me'"),
         ({"names": {}}, "option 'names' must be a list of text, not a mapping"),
+        ({"owners": ["02:00:00:00:00"]}, "option 'owners' must be a list of addresses such as "
+            "02:00:00:00:00:01, not the text '02:00:00:00:00'"),
+        ({"keeper": 20000000001}, "option 'keeper' must be an address such as 02:00:00:00:00:01 "
+            "or null, not 20000000001"),
         ({"note": 7}, "option 'note' must be text or null, not 7"),
         ({"note": "psst"}, "option 'note' be silent"),
         ({"hight": 2}, "unknown option 'hight', did you mean 'height'?"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_value_is_named_with_what_it_should_be(given: dict[str, Any], said: str) -> None:
     _, problems = check(**{"width": 1, **given})
 
@@ -73,9 +80,28 @@ def test_a_wrong_value_is_named_with_what_it_should_be(given: dict[str, Any], sa
 
 
 def test_what_is_wrong_inside_a_list_or_mapping_is_pointed_at() -> None:
-    _, problems = check(width=1, names=["a", 2], prices={"x": 1, "y": "z"})
+    _, problems = check(width=1, names=["a", 2], prices={"x": 1, "y": "z"}, owners=["", "b"])
 
-    assert [path for path, _ in problems] == [("names", 1), ("prices", "y")]
+    wrong = [("names", 1), ("prices", "y"), ("owners", 0)]
+    assert [path for path, _ in problems] == wrong
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "dc:e9:94:2a:68:31",
+        "DC:E9:94:2A:68:31",
+        "dc-e9-94-2a-68-31",
+        "DCE9.942A.6831",
+        "dce9942A6831",
+    ],
+)
+def test_an_address_arrives_in_one_notation_however_it_was_written(written: str) -> None:
+    values, problems = check(width=1, owners=["02:00:00:00:00:01", written], keeper=written)
+
+    assert problems == []
+    assert values["owners"] == ["02:00:00:00:00:01", "dc:e9:94:2a:68:31"]
+    assert values["keeper"] == "dc:e9:94:2a:68:31"
 
 
 def test_a_missing_option_says_what_it_is_for() -> None:
@@ -153,6 +179,7 @@ def test_an_option_can_not_be_called_what_the_runner_sets(taken: str) -> None:
         (bool, "true or false", {"type": "boolean"}),
         (str | None, "text or null", {"anyOf": [{"type": "string"}, {"type": "null"}]}),
         (list[int], "a list of a whole number", {"type": "array", "items": {"type": "integer"}}),
+        (Address, "an address such as 02:00:00:00:00:01", {"type": "string"}),
         (list, "a list", {"type": "array"}),
         (dict[str, float], "a mapping to a number",
             {"type": "object", "additionalProperties": {"type": "number"}}),

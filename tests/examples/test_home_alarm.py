@@ -77,7 +77,7 @@ def the_page_s(captures: Path, folder: Path, notify: Any) -> Path:
     document["plugins"] = [str(ROOT / name) for name in document["plugins"]]
     pipeline = document["pipeline"]
     pipeline[0] = {"pcap": {"path": str(captures / "sensor-*.pcap")}}
-    pipeline[3]["home_alarm"]["residents"] = [ANNA]
+    pipeline[3]["home_alarm"]["residents"] = [ANNA.upper().replace(":", "-")]  # as routers list it
     pipeline[4]["csv"]["directory"] = str(folder / "alarm")
     pipeline[5] = notify
     file = folder / "alarm.yaml"
