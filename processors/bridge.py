@@ -67,7 +67,12 @@ class Bridge:
             key_type=bytes,
             value_type=bytes,
             changelog_topic=app.topic(
-                changelog.name, partitions=self.count, compacting=True, deleting=False, **_RAW
+                changelog.name,
+                partitions=self.count,
+                compacting=True,
+                deleting=False,
+                acks=False,
+                **_RAW,
             ),
         )
         self._sender = Sender(app, self.table, dead_letters_topic(config).name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import ssl
 import sys
@@ -209,6 +210,9 @@ def make_app(config: Config, names: list[str] | None = None) -> faust.App:
         store="memory://",
         table_standby_replicas=0,
         stream_recovery_delay=0.0,
+        # Faust's own watch looks at topics that are acked, ours are not, and calls a state topic
+        # stuck that is only written to. `health` watches.
+        stream_processing_timeout=math.inf,
         topic_allow_declare=False,
         topic_disable_leader=True,
         web_enabled=False,

@@ -765,6 +765,22 @@ def test_a_topic_that_was_deleted_and_made_anew_loses_nothing(rig: Rig) -> None:
     assert [row["id"] for row in rig.rows()] == ["one-1", "another-1"]
 
 
+def test_a_worker_in_good_health_logs_no_error(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_PROCESSING_TIMEOUT", "1")  # Faust's own watch, of five minutes
+    monkeypatch.setenv("BROKER_COMMIT_INTERVAL", "0.1")  # how often it looks: 2.5 of these
+    rig.write(["dedupe"], partitions=2).apply()
+    frames = [frame(n, ta="02:00:00:00:00:01", seq=n, id=f"s-{n}") for n in range(60)]
+    batches = rig.batches(frames, size=2)
+    worker = rig.worker().wait_ready()
+    rig.publish(batches)
+    wait_for(lambda: rig.offsets() == len(batches), f"all handled\n{worker.log}")
+
+    rig.worker().wait_ready()  # partitions are moved
+    time.sleep(5)
+
+    assert [line for w in rig.workers for line in w.log.splitlines() if " ERROR " in line] == []
+
+
 STUCK = """
 import time
 from datastalker.pipeline import Pipeline, Stage
