@@ -28,8 +28,10 @@ __all__ = [
 ]
 
 
-def load(path: str, environment: Mapping[str, str] | None = None) -> Config:
-    """Read and check a configuration file.
+def load(
+    path: str, environment: Mapping[str, str] | None = None, *, named_by: str = "-c FILE"
+) -> Config:
+    """Read and check a configuration file. `named_by`: how who asks names another.
 
     Raises ConfigError where it can't be read or is no YAML; other mistakes are in `problems`.
     """
@@ -37,7 +39,7 @@ def load(path: str, environment: Mapping[str, str] | None = None) -> Config:
         text = FilePath(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(
-            [Problem(path, 0, 0, "there is no such file; name another with -c FILE")]
+            [Problem(path, 0, 0, f"there is no such file; name another with {named_by}")]
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         said = getattr(error, "strerror", None) or "it is not UTF-8 text"

@@ -40,10 +40,13 @@ _SHOW_SECONDS = 5.0
 
 
 class LoggedWorker(faust.Worker):
-    """Faust's process, without its spinner: that would mute the log."""
+    """Faust's process, without its spinner: that would mute the log.
+
+    Standard output stays what it is: Faust would put what is written there into the log.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, **{**kwargs, "redirect_stdouts": False})
         self.spinner = None
 
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
@@ -175,7 +178,7 @@ def app_from_environment(environment: Mapping[str, str] = os.environ) -> faust.A
     """The app that `faust -A processors` runs. What is wrong is shown as sentences, and ends it."""
     try:
         return make_app(
-            configuration.load(environment.get(CONFIG) or "config.yaml"),
+            configuration.load(environment.get(CONFIG) or "config.yaml", named_by=f"{CONFIG}=FILE"),
             [name.strip() for name in environment.get(SEGMENT, "").split(",") if name.strip()],
         )
     except DataStalkerError as error:
@@ -217,7 +220,6 @@ def make_app(config: Config, names: list[str] | None = None) -> faust.App:
         topic_disable_leader=True,
         web_enabled=False,
         Worker=LoggedWorker,
-        worker_redirect_stdouts=False,
         logging_config=logs.configuration(config),
     )
     app.config = config
@@ -279,8 +281,10 @@ def _credentials(kafka: dict[str, Any]) -> Any:
 
 def _refuse(error: DataStalkerError, *, at_once: bool = False) -> NoReturn:
     """Show what is wrong and end; `at_once` where Faust would make a traceback of it."""
+    if at_once:  # the log is set up
+        log.error("%s", printable(str(error)))
+        logging.shutdown()
+        os._exit(error.exit_code)
     text = str(error) if isinstance(error, ConfigError) else f"worker: {printable(str(error))}"
     print(text, file=sys.stderr, flush=True)
-    if at_once:
-        os._exit(error.exit_code)
     raise SystemExit(error.exit_code)

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from datastalker.standard_output import outlive_readers
 from infra.local.errors import StackError
 from infra.local.stack import DIRECTORY, SERVICES, Stack
 
@@ -123,4 +124,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    outlive_readers()
     sys.exit(main())

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -948,9 +949,40 @@ def test_a_missing_topic_is_said_at_the_start(rig: Rig) -> None:
     worker = rig.worker()
 
     assert worker.process.wait(60) == 1
-    assert f"topic '{rig.frames}' is missing" in worker.log
+    assert re.search(f" ERROR datastalker.worker: .*topic '{rig.frames}' is missing", worker.log)
     assert "Traceback" not in worker.log
     assert rig.topics() == set()
+
+
+def test_a_port_that_is_taken_is_said_at_the_start(rig: Rig) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        rig.write(["dedupe"], workers={"http_port": port}).apply()
+        worker = rig.worker()
+
+        assert worker.process.wait(60) == 1
+    said = f"workers: http_host and http_port: can't listen on 127.0.0.1:{port}"
+    assert f" ERROR datastalker.worker: {said}" in worker.log
+    assert "Traceback" not in worker.log
+
+
+def test_a_missing_configuration_is_said_with_how_a_worker_is_told_another(rig: Rig) -> None:
+    worker = rig.worker()
+
+    assert worker.process.wait(60) == 2
+    said = f"{rig.config}: there is no such file; name another with DATASTALKER_CONFIG=FILE"
+    assert said in worker.log.splitlines()
+
+
+def test_what_a_stage_prints_is_no_line_of_the_log(rig: Rig) -> None:
+    rig.write([{"print": {"format": "json"}}]).apply()
+    rig.publish(rig.batches([frame(0, ta="02:00:00:00:00:01", seq=1, id="s-1")]))
+    worker = rig.worker()
+
+    def printed() -> list[str]:
+        return [json.loads(line)["id"] for line in worker.log.splitlines() if line[:1] == "{"]
+
+    assert wait_for(printed, f"a line of JSON\n{worker.log}") == ["s-1"]
 
 
 def test_a_wrong_configuration_is_said_at_the_start(rig: Rig) -> None:

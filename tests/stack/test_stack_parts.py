@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -250,3 +251,15 @@ def test_who_watches_kills_what_it_saw_when_the_folder_is_gone_too(tmp_path: Pat
 
     assert watcher.wait(30)
     assert not server.alive()
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "infra.local", "status", "--directory", str(tmp_path)]
+    try:
+        done = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, timeout=60)
+    finally:
+        os.close(writes)
+
+    assert (done.returncode, done.stderr) == (3, b"")
