@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from datastalker.pipeline import Pipeline
 from datastalker.position import Position
 from datastalker.record import Decoder
 from datastalker.segments import Segment
-from datastalker.settings import Config
+from datastalker.settings import Config, Step
 from datastalker.stage import Sink, SourceStage
 from datastalker.wire import framing_of
 
@@ -121,6 +122,34 @@ def _compare(
 
 def below(config: Config, topics: list[str]) -> Pipeline:
     """What stands below the cut at those topics, without sinks. Raises ConfigError."""
+    return build_segment(config, Segment(0, config.settings["name"], _split(config, topics)[1]))
+
+
+def differ_above(old: Config, new: Config, topics: list[str]) -> list[tuple[Config, Step]]:
+    """The entries above the cut that the other has not, or not so. Raises ConfigError."""
+    first, second = _split(old, topics)[0], _split(new, topics)[0]
+    written = [_as_written(step) for step in first], [_as_written(step) for step in second]
+    matcher = SequenceMatcher(None, *written, autojunk=False)
+    found: list[tuple[Config, Step]] = []
+    for tag, a, b, c, d in matcher.get_opcodes():
+        if tag != "equal":
+            found += [(old, step) for step in first[a:b]] + [(new, step) for step in second[c:d]]
+    return found
+
+
+def _as_written(step: Step) -> str:
+    return repr((step.name, step.options, step.condition, step.topics))
+
+
+def comparable(old: Config, new: Config, topics: list[str]) -> bool:
+    """Whether anything stands below the cut that could make a difference. Raises ConfigError."""
+    first, second = _split(old, topics)[1], _split(new, topics)[1]
+    types = [[set(step.topics) for step in each if step.topics] for each in (first, second)]
+    return any(step.cls is not None for step in first + second) or types[0] != types[1]
+
+
+def _split(config: Config, topics: list[str]) -> tuple[list[Step], list[Step]]:
+    """What stands above the cut, and below it without sinks."""
     for number, step in enumerate(config.steps):
         if step.topics is not None and set(topics) & set(step.topics.values()):
             kept = [
@@ -129,7 +158,7 @@ def below(config: Config, topics: list[str]) -> Pipeline:
                 if step.cls is None or not issubclass(step.cls, (Sink, SourceStage))
                 if step.name != "print"
             ]
-            return build_segment(config, Segment(0, config.settings["name"], kept))
+            return config.steps[:number], kept
     text = f"no topic of this pipeline is {' or '.join(topics)}" if topics else "it has no topic"
     raise ConfigError([Problem(config.file, 0, 0, text)])
 

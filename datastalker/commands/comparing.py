@@ -11,6 +11,7 @@ from datastalker import extras
 from datastalker.commands import running
 from datastalker.commands.progress import Progress
 from datastalker.commands.tables import cut, table, terminal_width
+from datastalker.errors import ConfigError, Problem
 from datastalker.message import Message
 from datastalker.position import Position
 from datastalker.shown import as_line
@@ -25,9 +26,17 @@ def compare_files(
     """Show what differs, and end with 1 if anything does."""
     first, second = running.load(old), running.load(new)
     with extras.needs("replay --compare", "agent"):
-        from datastalker.compare import compare, differing
+        from datastalker.compare import comparable, compare, differ_above, differing
     cuts = [step.topics for step in first.steps if step.topics]
     topics = [topic] if topic else list(dict.fromkeys(cuts[0].values())) if cuts else []
+    behind = " or ".join(topics)
+    if not comparable(first, second, topics):
+        text = f"behind {behind} neither file has a stage, and sinks and print are left out: "
+        raise ConfigError([Problem(new, 0, 0, text + "there is nothing to compare")])
+    above = [
+        one_line(f"  {config.file}:{step.position[0]}: {step.label}")
+        for config, step in differ_above(first, second, topics)
+    ]
     progress = Progress(what="messages", lines=True)
 
     def told(what: str, count: int, part: tuple[int, int] | None) -> None:
@@ -52,6 +61,9 @@ def compare_files(
     if found.unreadable:
         said += f"; {found.unreadable:,} Kafka messages can't be read"
     click.echo(said)
+    if above:
+        click.echo(f"above {behind} the files differ too, and that is not compared:")
+        click.echo("\n".join(above))
     if not rows:
         click.echo("nothing came out of either")
         return
@@ -64,7 +76,7 @@ def compare_files(
             click.echo(cut(line, width))
     if found.any:
         raise SystemExit(1)
-    click.echo("no difference")
+    click.echo(f"no difference behind {behind}")
 
 
 def _example(before: Message | None, after: Message | None, differing: Differing) -> list[str]:

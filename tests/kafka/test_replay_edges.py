@@ -535,10 +535,47 @@ def test_compare_tells_what_can_not_be_read_and_what_came_twice(place: Place) ->
     place.make()
     place.put(record(batch("s")), record(b"none of ours"), record(batch("s")))
 
-    said = stalk("replay", "--compare", place.path, place.path)
+    path = place.write("", "  - oui\n")
+    said = stalk("replay", "--compare", path, path)
 
     assert "1 repeated Kafka messages passed over; 1 Kafka messages can't be read" in said
     assert "no difference" in said
+
+
+def test_compare_tells_of_what_differs_above_the_topic(place: Place, tmp_path: Path) -> None:
+    place.make()
+    place.put(record(batch("s")))
+    text = Path(place.write("", "  - oui\n")).read_text()
+    text = text.replace("  - print\n", f"  - topic: {place.topic}.out\n")
+    above = "pipeline:\n  - pcap: {path: x.pcap}\n  - beacon_filter%s\n"
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(text.replace("pipeline:\n", above % ""))
+    new.write_text(
+        text.replace(
+            "pipeline:\n", above % ": {min_time_between_seconds: 9}" + "  - strip: {keys: [tsf]}\n"
+        )
+    )
+
+    said = stalk("replay", "--compare", str(old), str(new)).splitlines()
+    assert said[1:5] == [
+        f"above {place.topic} the files differ too, and that is not compared:",
+        f"  {old}:5: beacon_filter",
+        f"  {new}:5: beacon_filter",
+        f"  {new}:6: strip",
+    ]
+    assert said[-1] == f"no difference behind {place.topic}"
+    assert "above" not in stalk("replay", "--compare", str(new), str(new))
+
+
+def test_compare_says_where_there_is_nothing_to_compare(place: Place) -> None:
+    """Not `no difference`, and not 0: what differs may stand above."""
+    place.make()
+    place.put(record(batch("s")))
+
+    with pytest.raises(WholeError, match=r"(?s)ended with 2.*there is nothing to compare"):
+        stalk("replay", "--compare", place.path, place.path)
+    stage = place.write("", "  - dedupe\n")
+    assert "no difference" in stalk("replay", "--compare", place.path, stage)
 
 
 def test_compare_tells_of_what_it_reads_and_then_of_what_it_compares(place: Place) -> None:
