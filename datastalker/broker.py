@@ -95,6 +95,16 @@ class Broker:
             if self.faults.hopeless or (self.faults.heard and waited >= _REFUSED_SECONDS):
                 raise self.faults.explain(self.seconds)
 
+    def names(self) -> list[str]:
+        """The topics that are there, Kafka's own left out. Raises BrokerError."""
+        from confluent_kafka import KafkaException
+
+        try:
+            found = self._client.list_topics(timeout=self.seconds)
+        except KafkaException:
+            raise self.faults.explain(self.seconds) from None
+        return sorted(name for name in found.topics if not name.startswith("__"))
+
     def describe(self, names: Iterable[str], *, settings: bool = False) -> dict[str, Topic]:
         """Those of the topics that are there; with their settings if asked for."""
         from confluent_kafka import KafkaError, TopicCollection

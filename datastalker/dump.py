@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from datastalker import extras
 from datastalker.broker import connect
-from datastalker.errors import BrokerError, InputError, OutputError
+from datastalker.errors import BrokerError, DataStalkerError, InputError, OutputError
 from datastalker.record import Record
 from datastalker.record_writer import RecordWriter
 
@@ -120,7 +120,7 @@ def read(path: Path) -> Iterator[Record]:
                 yield record
     except FileNotFoundError as error:
         raise InputError(f"there is no file {path}") from error
-    except InputError:
+    except DataStalkerError:  # the package that is missing: the file is not damaged
         raise
     except Exception as error:  # of whatever damaged bytes make of a decoder
         said = str(error) or type(error).__name__

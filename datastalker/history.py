@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Self
 
@@ -64,13 +65,15 @@ class History:
         self.follows = follow
         with connect(config) as broker:
             there = broker.describe(self.topics)
-        missing = [name for name in self.topics if name not in there]
+            missing = [name for name in self.topics if name not in there]
+            known = broker.names() if missing else []
         if missing:
             named = ", ".join(f"'{name}'" for name in missing)
             at = config.kafka["bootstrap_servers"]
             text = f"{config.file}: at {at} is no topic {named}"
             if len(missing) == 1:
-                text += suggest(missing[0], _named(config))
+                near = get_close_matches(missing[0], known, 1)
+                text += suggest(missing[0], near or [n for n in _named(config) if n in known])
             raise BrokerError(text, retriable=False)
         self._faults = Faults(config.kafka, config.file)
         from confluent_kafka import Consumer  # it is there: `connect` says what to do if not

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from packaging.requirements import Requirement
 
-from datastalker import extras
+from datastalker import dump, extras
 from datastalker.cli import cli
 from datastalker.errors import DataStalkerError, InputError
 
@@ -138,3 +138,13 @@ def test_a_run_that_lacks_a_package_says_so_before_it_reads(
     assert isinstance(said.exception, DataStalkerError)
     assert "elasticsearch needs a package" in str(said.exception)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_avro_file_is_not_called_damaged_where_only_the_package_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "fastavro", None)  # as where it isn't installed
+    (tmp_path / "x.avro").write_bytes(b"Obj\x01")
+
+    with pytest.raises(DataStalkerError, match=r"^import of Avro needs a package .*EXTRAS=export$"):
+        dump.look(tmp_path / "x.avro")

@@ -190,6 +190,18 @@ def test_of_partitions_that_are_not_named_nothing_is_read(place: Place) -> None:
     assert read("9", None) == read("3", "2") == []
 
 
+def test_a_topic_that_is_misspelt_is_told_one_that_is_there(place: Place) -> None:
+    place.make()
+    wrong = place.topic.replace("edge", "egde")
+    path = Path(place.path)
+    path.write_text(path.read_text().replace(f"topic: {place.topic}", f"topic: {wrong}"))
+
+    with pytest.raises(WholeError, match=f"is no topic '{wrong}', did you mean '{place.topic}'"):
+        stalk("run", "-c", str(path))
+    with pytest.raises(WholeError, match=r"is no topic 'nothing-like-it'\n"):
+        stalk("replay", "-c", str(path), "--topic", "nothing-like-it")
+
+
 def test_partitions_that_were_named_are_said(place: Place) -> None:
     place.make(3)
     place.put(*(record(b"%d" % n, partition=p) for p in range(3) for n in range(5)))
