@@ -12,6 +12,7 @@ from pathlib import Path
 from capture_agent import doctor_clock, doctor_source
 from capture_agent.spool_files import paths
 from capture_agent.spooling import spool_directory
+from datastalker import doctor_page, pages
 from datastalker.config import Config
 from datastalker.finding import Check, Finding, failed, folder, ok, size, warning
 from datastalker.segments import Segment
@@ -23,6 +24,8 @@ def checks(config: Config, segment: Segment) -> list[Check]:
         return []
     source = segment.steps[0]
     found = doctor_source.checks(source)
+    about = "agent" if segment.role == "capture" else "run"
+    found += doctor_page.checks(about, pages.of_agent(config))
     found.append(Check("clock", doctor_clock.own, "set the clock"))
     if segment.role == "all":
         return found

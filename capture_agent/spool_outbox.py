@@ -193,8 +193,13 @@ class SpoolOutbox:
                 text = "%d batches are on their way to the broker; Ctrl-C leaves them in %s"
                 log.warning(text, self._spool.batches, self._spool.directory)
         if self._spool.batches:
-            text = "%d batches wait in %s: the next start, or `stalk spool drain`, delivers them"
-            log.warning(text, self._spool.batches, self._spool.directory)
+            how = "the next start, or `stalk spool drain`, delivers them"
+            if self.patient:  # a file
+                how = (
+                    "`stalk spool drain` delivers them; a new start would send the whole file again"
+                )
+            text = "%d batches wait in %s: %s"
+            log.warning(text, self._spool.batches, self._spool.directory, how)
 
     def drop(self) -> None:
         """Put on disk what is only in memory; what finds no room there is given up."""

@@ -8,10 +8,12 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from datastalker import doctor_page, pages
 from datastalker.config import Config, Step, build_sink
 from datastalker.errors import DataStalkerError
 from datastalker.finding import Check, Finding, failed, folder, of_error, ok, warning
 from datastalker.segments import Segment
+from datastalker.stage import Sink
 from datastalker.stats import Stats
 from sinks.bulk import Bulk
 from sinks.elasticsearch import Elasticsearch
@@ -34,6 +36,8 @@ def checks(config: Config, segment: Segment) -> list[Check]:
             remedy = "see elasticsearch: hosts; do the servers live, does a firewall stand between?"
             look_at = partial(_elasticsearch, config, step)
             found.append(Check(step.label, look_at, remedy))
+        if segment.role == "sinks" and step.cls and issubclass(step.cls, Sink):
+            found += doctor_page.checks(step.label, pages.of_sink(config, step.label))
     return found
 
 

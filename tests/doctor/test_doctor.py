@@ -326,14 +326,30 @@ def test_where_no_sink_is_configured_nothing_is_asked_for_one(doctor: Any) -> No
     assert {finding["about"] for finding in said.findings} == {"configuration"}
 
 
-def test_a_port_that_somebody_has_is_a_warning(doctor: Any) -> None:
+@pytest.mark.parametrize(
+    ("setting", "role", "about"),
+    [("workers", "worker", "worker"), ("agent", "agent", "agent"), ("sinks", "sink", "csv")],
+)
+def test_a_port_that_somebody_has_is_a_warning(
+    doctor: Any, setting: str, role: str, about: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = doctor.look(cut(workers={"http_port": port}), "--role", "worker")
+        said = doctor.look(cut(**{setting: {"http_port": port}}), "--role", role)
 
-    found = said.one("worker", "warning")
+    found = said.one(about, "warning")
     assert "Address already in use" in found["cause"]
-    assert "workers: http_port" in found["remedy"]
+    assert f"{setting}: http_port" in found["remedy"]
+
+
+def test_the_port_of_a_run_without_topics_is_looked_at_too(doctor: Any, capture: Path) -> None:
+    document = doctor.whole({"pcap": {"path": str(capture)}}) | {"agent": {"http_port": 1}}
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        document["agent"]["http_port"] = taken.getsockname()[1]
+        found = doctor.look(document).one("run", "warning")
+
+    assert "agent: http_port" in found["remedy"]
 
 
 def test_a_live_agent_without_a_spool_is_warned_of(doctor: Any) -> None:

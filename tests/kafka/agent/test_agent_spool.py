@@ -105,6 +105,23 @@ def test_a_broker_that_is_away_at_the_start_and_comes_later_gets_everything(
     assert not list((node.folder / "spool").glob("*.spool"))
 
 
+def test_of_a_file_the_spool_is_drained_and_no_new_start_is_advised(
+    frail: Kafka, away: Callable[[], None], make_node: Make
+) -> None:
+    node = ready(make_node(frail, 500), delivery_timeout_seconds=3)
+    away()
+
+    said = make_node.end(node.start())
+
+    assert said.code == 0, said.text
+    assert "`stalk spool drain` delivers them; a new start would send the whole file again" in (
+        said.text
+    )
+    frail.start()
+    assert drain(node).returncode == 0
+    assert sorted(ids(node)) == sorted(frame["id"] for frame in node.embedded())
+
+
 def test_what_the_broker_did_not_get_is_on_disk_at_the_end_and_sent_by_the_next_run(
     frail: Kafka, away: Callable[[], None], make_node: Make
 ) -> None:
@@ -118,7 +135,7 @@ def test_what_the_broker_did_not_get_is_on_disk_at_the_end_and_sent_by_the_next_
 
     assert process.wait(60) == 0, said
     assert "+ spooled 1,860" in said
-    assert "`stalk spool drain`" in said
+    assert "the next start, or `stalk spool drain`, delivers them" in said
     assert spooled(node) == 1860
     frail.start()
     process = send(node, make_node.header())
