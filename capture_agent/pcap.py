@@ -66,11 +66,13 @@ class PcapSource(SourceStage):
     @classmethod
     def warn_config(cls, config: dict[str, Any]) -> Iterable[tuple[str, str]]:
         for path in [config["path"]] if isinstance(config["path"], str) else config["path"]:
-            there = (
-                path == STDIN or glob.has_magic(path) or os.path.exists(os.path.expanduser(path))
-            )
-            if not there:
+            where = os.path.expanduser(path)
+            if path == STDIN or os.path.exists(where):
+                continue
+            if not glob.has_magic(where):
                 yield "path", f"there is no file or folder '{path}' here, now"
+            elif next(glob.iglob(where, recursive=True), None) is None:
+                yield "path", f"no file matches '{path}' here, now"
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from datastalker.agent_settings import AGENT
 from datastalker.annotation import Path
 from datastalker.build import make
 from datastalker.condition import Predicate, compile_condition, misspelt
-from datastalker.errors import ConfigError, InputError
+from datastalker.errors import ConfigError, InputError, Problem
 from datastalker.kibana_settings import KIBANA, wrong_together
 from datastalker.message import KNOWN_KEYS
 from datastalker.options import complete, options_of, suggest
@@ -267,6 +267,18 @@ class Checker:
             self.report(here, "topic: takes a topic's name, or a mapping of message type to topic")
         position = self.document.where(here)
         self.config.steps.append(Step(CUT, CUT, None, {}, None, here[:-1], position, topics))
+
+
+def goes_nowhere(config: Config) -> Problem | None:
+    """A warning where what comes out is neither stored nor shown. What a plug-in does with it, nobody
+    knows."""
+    for step in config.steps[1:]:
+        ours = step.cls is not None and step.cls.__module__.partition(".")[0] in _OURS
+        if not ours or step.name == "print":
+            return None
+    last = config.steps[-1]
+    text = f"nothing stands below '{last.label}' that stores or shows messages; add csv or print"
+    return Problem(config.file, *last.position, text, warning=True)
 
 
 def _inside(option_name: str) -> Path:

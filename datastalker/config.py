@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path as FilePath
 
 from datastalker.build import build, build_segment, build_sink
-from datastalker.check import Checker
+from datastalker.check import Checker, goes_nowhere
 from datastalker.errors import ConfigError, Problem
 from datastalker.settings import CUT, NESTED, SETTINGS, Config, Step
 from datastalker.yamlfile import Document
@@ -23,6 +23,7 @@ __all__ = [
     "build",
     "build_segment",
     "build_sink",
+    "goes_nowhere",
     "load",
     "parse",
 ]

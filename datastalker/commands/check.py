@@ -37,6 +37,8 @@ def check_command(path: str) -> None:
         for _, text in step.cls.warn_config(step.options) if step.cls else ():
             text = f"{step.label}: {text}"
             click.echo(str(Problem(config.file, *step.position, text, warning=True)), err=True)
+    if nowhere := configuration.goes_nowhere(config):
+        click.echo(str(nowhere), err=True)
     names = " → ".join(step.label for step in config.steps)
     click.echo(f"{path}: fine. {names}")
     if config.steps[0].topics is not None:

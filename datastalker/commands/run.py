@@ -42,6 +42,8 @@ def run_command(
     consumer group, no commit. --from, --to and --follow say what of it.
     """
     checked = running.load(path)
+    if nowhere := configuration.goes_nowhere(checked):
+        click.echo(str(nowhere), err=True)
     pipeline, name = configuration.build(checked), checked.settings["name"]
     if checked.steps[0].topics is not None:
         from datastalker.topic_source import TopicSource

@@ -337,7 +337,7 @@ def test_check_warns_of_a_capture_that_is_not_there(
     folder: Path, here: Callable[..., Done]
 ) -> None:
     (folder / "c.yaml").write_text(
-        "pipeline:\n- pcap: {path: [none.pcap, source.py, '*.pcap']}\n- print\n"
+        "pipeline:\n- pcap: {path: [none.pcap, source.py, '*.pcap', '*.py']}\n- print\n"
     )
 
     done = here("check", "-c", "c.yaml")
@@ -345,7 +345,40 @@ def test_check_warns_of_a_capture_that_is_not_there(
     assert done.code == 0
     assert done.err == (
         "c.yaml:2:3: warning: pcap: there is no file or folder 'none.pcap' here, now\n"
+        "c.yaml:2:3: warning: pcap: no file matches '*.pcap' here, now\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("below", "said"),
+    [
+        ("", "3:3: warning: nothing stands below 'three' that"),
+        ("- dedupe\n- oui\n", "5:3: warning: nothing stands below 'oui' that"),
+        ("- dedupe\n- print\n", ""),
+        ("- csv\n- dedupe\n", ""),
+        ("- failing\n", ""),
+        ("- topic: a\n- csv\n", ""),
+    ],
+)
+def test_a_pipeline_that_stores_and_shows_nothing_is_a_warning(
+    folder: Path, below: str, said: str
+) -> None:
+    (folder / "source.py").write_text(
+        SOURCE + FAILING.replace("        raise", "        return message\n        raise")
+    )
+    (folder / "c.yaml").write_text(f"plugins: [source.py]\npipeline:\n- three\n{below}")
+
+    shown = [
+        done.err
+        for done in (
+            stalk("check", "-c", "c.yaml", cwd=folder),
+            stalk("run", "-qc", "c.yaml", cwd=folder),
+        )
+    ]
+
+    if said:
+        said = f"c.yaml:{said} stores or shows messages; add csv or print\n"
+    assert shown == [said, said]
 
 
 def test_a_source_that_fails_ends_with_one_sentence_and_exit_code_1(folder: Path) -> None:

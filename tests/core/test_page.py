@@ -177,7 +177,7 @@ def test_a_port_that_is_taken_is_an_error_that_names_the_setting(tmp_path: Path)
             json.dumps(
                 {
                     "agent": {"http_port": taken.getsockname()[1]},
-                    "pipeline": [{"pcap": {"path": str(tmp_path)}}],
+                    "pipeline": [{"pcap": {"path": str(tmp_path)}}, "print"],
                 }
             )
         )

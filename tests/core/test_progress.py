@@ -39,7 +39,9 @@ class Slow(SourceStage):
 def shown(folder: Path, width: int) -> list[str]:
     """The progress lines of a run, one after the other, on a terminal so wide."""
     (folder / "source.py").write_text(SOURCE)
-    (folder / "config.yaml").write_text("plugins: [source.py]\npipeline: [slow]\n")
+    (folder / "config.yaml").write_text(
+        "plugins: [source.py]\npipeline: [slow, csv: {directory: out}]\n"
+    )
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
     said = b""
