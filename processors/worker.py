@@ -159,15 +159,25 @@ class WorkerApp(faust.App):
 
     async def _keep_account(self) -> None:
         """Ask the broker how much waits, and tell it what is done. It may not answer for long."""
+        answered, away = monotonic(), False
         while not self.should_stop:
             await asyncio.sleep(_MEASURE_SECONDS)
             if not self._reads():
                 continue
+            silent = False
             for bridge in self.bridges:
                 try:
                     await bridge.account()
                 except Exception as error:  # again soon; until then what was known counts
                     log.debug("lag can't be measured, or offsets committed: %r", error)
+                    silent |= isinstance(error, TimeoutError) or getattr(error, "retriable", False)
+            if silent and not away:
+                log.warning("the broker does not answer; the worker goes on when it does")
+            elif away and not silent:
+                log.warning("the broker answers again, after %.0f s", monotonic() - answered)
+            away = silent
+            if not silent:
+                answered = monotonic()
 
     def _reads(self) -> bool:
         """It has its partitions and their state."""

@@ -882,6 +882,10 @@ def test_a_broker_that_goes_away_makes_workers_unready_until_it_is_back(
         wait_for(lambda: rig.offsets() == len(batches), f"all handled\n{worker.log}")
         assert [row["id"] for row in rig.rows()] == [f"s-{n}" for n in range(900)]
         worker.wait_ready()
+        assert worker.log.count(" WARNING datastalker.worker: the broker does not answer; ") == 1
+        assert (
+            worker.log.count(" WARNING datastalker.worker: the broker answers again, after ") == 1
+        )
 
         rig.publish(batches[:-1])
         broker.kill()
