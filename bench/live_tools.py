@@ -59,7 +59,7 @@ RING = (
 import select
 from capture_agent import bpf
 from capture_agent.ring import Ring
-ring = Ring(8)
+ring = Ring(8, 4096)
 ring.bind(sys.argv[1])
 poll = select.poll()
 poll.register(ring.socket, select.POLLIN)

@@ -33,14 +33,7 @@ class Listener:
     the filter of the link type that the interface had before; they are left out.
     """
 
-    def __init__(
-        self,
-        name: str,
-        expression: str | None,
-        snaplen: int,
-        buffer_mb: float,
-        block_ms: int = BLOCK_MS,
-    ) -> None:
+    def __init__(self, name: str, expression: str | None, snaplen: int, buffer_mb: float) -> None:
         """Raises InputError where this process may not hear, or the kernel gives no memory."""
         self.name = name
         self.state, self._more = "not looked for yet", ""
@@ -50,7 +43,7 @@ class Listener:
         self._filtered = self._before = 0  # link type that the filter is for, and was for
         self._since, self._attached = 0, 0.0  # when it was set: microseconds, and by monotonic time
         self._bound, self._interrupted = _NOBODY, False
-        self._ring = Ring(buffer_mb, block_ms)
+        self._ring = Ring(buffer_mb, snaplen)
         self._ring.filter(bpf.NOTHING)
 
     def fileno(self) -> int:

@@ -17,14 +17,18 @@ from capture_agent import bpf
 from capture_agent.capture_file import Record
 from datastalker.errors import InputError
 
-BLOCK = 1 << 18
-"""Bytes of a block, if there is room for two: some 1,000 frames. To wake up costs as much as 100."""
-BLOCK_MS = 100
-"""How long a block that isn't full is kept from us: we wake ten times a second at most."""
+BLOCK = 1 << 15
+"""Bytes of a block, some 100 frames; more where one frame may be larger."""
+BLOCK_MS = 50
+"""How long a block that isn't full is kept from us. Then it is used up, be there one frame in it: a
+ring of 8 MiB lasts for 12 s, or until it is full."""
+READ = 500
+"""Frames from which on the next block is left to the next `read`."""
 
 _SOL_PACKET = 263
 _RX_RING, _STATISTICS, _VERSION, _IGNORE_OUTGOING = 5, 6, 10, 23
 _V3 = 2
+_HEADERS = 512  # of a block and of a frame, at most
 _FRAME_SIZE = 1 << 11  # means nothing in a ring of this version, but must divide the block
 _ETH_P_ALL = 3
 _OURS = 1
@@ -40,8 +44,9 @@ that are here, bytes that there were, where they are, link type."""
 class Ring:
     """One packet socket and its ring. `read` gives what the kernel has handed over."""
 
-    def __init__(self, size: float, block_ms: int = BLOCK_MS) -> None:
-        """`size`: MiB. Raises InputError where the kernel refuses."""
+    def __init__(self, size: float, snaplen: int) -> None:
+        """`size`: MiB. `snaplen`: bytes that are kept of a frame. Raises InputError where the kernel
+        refuses."""
         if not hasattr(socket, "AF_PACKET"):
             raise InputError("live capture needs Linux; a capture file can be read anywhere: pcap")
         try:
@@ -51,9 +56,8 @@ class Ring:
                 "to hear frames this process needs CAP_NET_RAW: run it as root, or let systemd "
                 "give it (AmbientCapabilities=CAP_NET_RAW)"
             ) from None
-        room = int(size * (1 << 20))
-        self._block = min(BLOCK, 1 << room.bit_length() - 2)
-        self._count, self._block_ms = room // self._block, block_ms
+        self._block = max(BLOCK, 1 << (snaplen + _HEADERS).bit_length())
+        self._count = int(size * (1 << 20)) // self._block
         self._at = 0
         try:
             self.socket.setsockopt(_SOL_PACKET, _VERSION, _V3)
@@ -69,8 +73,7 @@ class Ring:
 
     def _request(self) -> bytes:
         frames = self._block // _FRAME_SIZE * self._count
-        sizes = self._block, self._count, _FRAME_SIZE, frames
-        return pack("=7I", *sizes, self._block_ms, 0, 0)
+        return pack("=7I", self._block, self._count, _FRAME_SIZE, frames, BLOCK_MS, 0, 0)
 
     def bind(self, name: str) -> None:
         """Hear this interface from now on, also if it is down yet. Raises OSError: there is none."""
@@ -81,26 +84,30 @@ class Ring:
         bpf.attach(self.socket, program)
 
     def read(self) -> list[tuple[int, list[Record]]] | None:
-        """The frames of the next block, by their link type (ARPHRD), in order; None: not now."""
-        ring, base = self._map, self._at * self._block
-        status, count, offset = _HEAD(ring, base + _HEAD_AT)
-        if not status & _OURS:
-            return None
+        """The next frames, by their link type (ARPHRD), in order; None: not now."""
+        ring, left = self._map, READ
         runs: list[tuple[int, list[Record]]] = []
         records: list[Record] = []
-        kind, at = -1, base + offset
-        for _ in range(count):
-            step, seconds, nanos, size, length, begin, link_type = _FRAME(ring, at)
-            if link_type != kind:
-                kind, records = link_type, []
-                runs.append((kind, records))
-            begin += at
-            record = seconds * 1_000_000 + nanos // 1000, ring[begin : begin + size], length
-            records.append(record)
-            at += step
-        ring[base + _HEAD_AT : base + _HEAD_AT + 4] = b"\0\0\0\0"  # the kernel's again
-        self._at = (self._at + 1) % self._count
-        return runs
+        kind = -1
+        while left > 0:
+            base = self._at * self._block
+            status, count, offset = _HEAD(ring, base + _HEAD_AT)
+            if not status & _OURS:
+                break
+            at = base + offset
+            for _ in range(count):
+                step, seconds, nanos, size, length, begin, link_type = _FRAME(ring, at)
+                if link_type != kind:
+                    kind, records = link_type, []
+                    runs.append((kind, records))
+                begin += at
+                record = seconds * 1_000_000 + nanos // 1000, ring[begin : begin + size], length
+                records.append(record)
+                at += step
+            ring[base + _HEAD_AT : base + _HEAD_AT + 4] = b"\0\0\0\0"  # the kernel's again
+            self._at = (self._at + 1) % self._count
+            left -= count
+        return runs or None
 
     def statistics(self) -> tuple[int, int]:
         """Frames that came and frames that the kernel dropped, of these, since the last call."""

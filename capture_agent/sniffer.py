@@ -6,7 +6,7 @@ import select
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, ClassVar, Literal
 
 from capture_agent import bpf, device, rights
@@ -16,7 +16,6 @@ from capture_agent.hop_plan import HopperOptions, check_channels, defaults
 from capture_agent.hopper import Hopper
 from capture_agent.listener import LISTENING, Listener, Run
 from capture_agent.monitor import Monitors
-from capture_agent.ring import BLOCK_MS
 from capture_agent.tuner import from_options
 from datastalker.message import Message
 from datastalker.options import option
@@ -25,7 +24,9 @@ from datastalker.stats import Stats
 
 _LOOK_SECONDS = 1.0
 _WAIT_SECONDS, _HOP_SECONDS = 0.2, 0.02
-_HOP_BLOCK_MS = 50  # what is heard on a channel decides for how long to stay
+_PAUSE_SECONDS, _PAUSE_SECONDS_A_MB = 0.1, 0.0125
+"""Between two looks at the rings, but while it hops: to wake up costs as much as some 100 frames. A
+small ring is full sooner: as long as 80 MiB/s take for it."""
 _NAME_LENGTH = 15  # what the kernel allows
 
 
@@ -140,7 +141,8 @@ class WifiSniffer(SourceStage):
         self._poll = select.poll()
         self._parsers: dict[tuple[str, int], FrameParser] = {}
         self._memory = Memory()
-        self._looked = 0.0
+        self._looked = self._woke = 0.0
+        self._pause = min(_PAUSE_SECONDS, buffer_mb * _PAUSE_SECONDS_A_MB)
 
     def open(self) -> None:
         """Open the sockets, then give away what rights that took. Again: does nothing.
@@ -163,9 +165,8 @@ class WifiSniffer(SourceStage):
         names = self._monitors.prepare(self._names) if self._monitors else self._names
         if self._hopping:
             self._hopper = from_options(self._hopping, names, self.stats)
-        block_ms = BLOCK_MS if self._hopper is None else _HOP_BLOCK_MS
         for name in names:
-            listener = Listener(name, self.bpf, self.snaplen, self.buffer_mb, block_ms)
+            listener = Listener(name, self.bpf, self.snaplen, self.buffer_mb)
             self._listeners.append(listener)
             self._poll.register(listener, select.POLLIN)
 
@@ -204,11 +205,14 @@ class WifiSniffer(SourceStage):
         """Until a ring has something, or an interface has changed; not for long."""
         waiting = any(listener.state != LISTENING for listener in self._listeners)
         seconds = _WAIT_SECONDS if self._hopper is None else _HOP_SECONDS
+        if self._hopper is None:
+            sleep(max(0.0, self._woke + self._pause - monotonic()))
         for descriptor, event in self._poll.poll(seconds * 1000):
             if event & ~select.POLLIN:
                 for listener in self._listeners:
                     if listener.fileno() == descriptor:
                         listener.look()
+        self._woke = monotonic()
         if waiting:
             self._looked = min(self._looked, monotonic() - _LOOK_SECONDS + _WAIT_SECONDS)
 

@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,13 @@ def as_user(capabilities: str, uid: int = UID) -> tuple[str, ...]:
     who = (f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs")
     sets = (f"--bounding-set={kept}", f"--inh-caps={kept}", f"--ambient-caps={kept}")
     return ("setpriv", *who, *sets)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Not pytest's, which is closed to other users anew whenever another run of it starts."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def readable(path: Path) -> None:

@@ -364,3 +364,20 @@ def test_who_hears_no_more_has_what_it_heard_and_loses_nothing_more(
 
     assert (listener.count(), listener.heard, listener.unread) == (0, sent, 0)
     listener.close()
+
+
+def test_a_ring_bridges_time_also_where_few_frames_come(
+    make_radio: Make, make_sniffer: Make
+) -> None:
+    radio = make_radio()
+    listener = Listener(radio.name, None, 4096, 2)
+    listener.look()
+    air = [make_sniffer.radiotap(make_sniffer.beacon(number)) for number in range(200)]
+
+    sent = radio.send(air, 100)  # nobody reads for two seconds
+
+    while listener.read() is not None:
+        pass
+    make_sniffer.until(lambda: (listener.read(), listener.heard)[1] == sent)
+    assert listener.count() == 0
+    listener.close()
