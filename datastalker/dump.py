@@ -11,19 +11,30 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
 from typing import IO, TYPE_CHECKING, Any
 
 from datastalker import extras
 from datastalker.broker import connect
-from datastalker.errors import BrokerError, DataStalkerError, InputError, OutputError
+from datastalker.errors import (
+    BrokerError,
+    DataStalkerError,
+    InputError,
+    OutputError,
+    RegistryError,
+    WireError,
+)
+from datastalker.history import History
 from datastalker.record import Record
 from datastalker.record_writer import RecordWriter
+from datastalker.segments import sensors_topic, topic_plans
+from datastalker.wire import schema_name
 
 if TYPE_CHECKING:
     from datastalker.config import Config
+    from datastalker.wire import Framing
 
 SCHEMA: dict[str, Any] = {
     "type": "record",
@@ -54,16 +65,19 @@ SCHEMA: dict[str, Any] = {
     ],
 }
 _BYTES = ("key", "value")
+_MESSAGES = {"frame_batch": "batches of frames", "presence": "presence", "event": "events"}
 _MOST_PARTITIONS = 1 << 20
 
 
 @dataclass
 class Contents:
-    """What a file holds: how many Kafka messages, of which topic, for how many partitions."""
+    """What a file holds: how many Kafka messages, of which topic, for how many partitions, and
+    which of `schemas.NAMES` they are written with, as far as known."""
 
     count: int = 0
     topic: str = ""
     partitions: int = 0
+    schemas: set[str] = field(default_factory=set)
 
 
 def form(path: Path) -> str:
@@ -181,14 +195,63 @@ def _open(path: Path, mode: str) -> Any:
     return gzip.open(path, mode) if packed else path.open(mode)
 
 
-def look(path: Path) -> Contents:
-    """What a file holds, read to its end. Raises InputError, with the place where it is damaged."""
+def look(path: Path, framing: Framing | None = None) -> Contents:
+    """What a file holds, read to its end. `framing`: how its messages tell their schema; None: that
+    is not asked.
+
+    Raises InputError, with the place where it is damaged.
+    """
     found = Contents()
     for record in read(path):
         found.topic = found.topic or record.topic
         found.partitions = max(found.partitions, record.partition + 1)
         found.count += 1
+        if framing is not None and record.value is not None:
+            try:
+                found.schemas.add(framing.writer(record.value)[0].name or "")
+            except WireError:  # none of ours
+                pass
+            except RegistryError:  # it is away, and bytes can be published without it
+                framing = None
+    found.schemas.discard("")
     return found
+
+
+def concern(config: Config, topic: str, found: Contents) -> str | None:
+    """What to think of before a file is imported into a topic, in a sentence.
+
+    Raises BrokerError where the topic isn't there or too small, or carries other messages.
+    """
+    _require(config, topic, found.partitions)
+    named = {name for step in config.steps for name in (step.topics or {}).values()}
+    cuts = [plan for plan in topic_plans(config) if plan.name in named]
+    for plan in (*cuts, sensors_topic(config)):
+        takes = {schema_name(kind) for kind in plan.types}
+        if plan.name == topic and found.schemas - takes:
+            holds = ", ".join(_MESSAGES[name] for name in sorted(found.schemas))
+            text = (
+                f"'{topic}' carries {', '.join(plan.types)}, and the file holds {holds}: nothing "
+            )
+            raise BrokerError(text + "is published; --topic names another", retriable=False)
+    if topic != found.topic:
+        return None
+    with History(config, [topic]) as history:
+        if all(low == high for low, high in history.there.values()):
+            return None
+    return (
+        f"'{topic}' is the topic that the file was of: what still lies there will lie there twice; "
+        "--topic names another"
+    )
+
+
+def _require(config: Config, topic: str, partitions: int) -> None:
+    with connect(config) as broker:
+        there = broker.describe([topic]).get(topic)
+    if there is None or there.partitions < partitions:
+        has = "is not there" if there is None else f"has {there.partitions} partitions"
+        text = f"'{topic}' {has}, and the file's messages need {partitions}; make it with "
+        text += f"kafka-topics --create --topic {topic} --partitions {partitions}, or by a "
+        raise BrokerError(text + "configuration and stalk topics apply", retriable=False)
 
 
 def publish(
@@ -204,13 +267,7 @@ def publish(
     Raises BrokerError where the topic isn't there or has too few partitions; where it ends half
     way, it says how many are there.
     """
-    with connect(config) as broker:
-        there = broker.describe([topic]).get(topic)
-    if there is None or there.partitions < partitions:
-        has = "is not there" if there is None else f"has {there.partitions} partitions"
-        text = f"'{topic}' {has}, and the file's messages need {partitions}; make it with "
-        text += f"kafka-topics --create --topic {topic} --partitions {partitions}, or by a "
-        raise BrokerError(text + "configuration and stalk topics apply", retriable=False)
+    _require(config, topic, partitions)
     writer = RecordWriter(config, topic, keep_time=True)
     try:
         for record in records:

@@ -39,7 +39,8 @@ def export_command(
     stalk export --topic wifi.frames --from yesterday --to today yesterday.avro
     stalk import --topic trial.frames yesterday.avro
 
-    Nobody's place in the topic changes. The file is there when it is whole.
+    Nobody's place in the topic changes. The file is there when it is whole. What a replay put into
+    the topic once more is in it once.
     """
     config = running.load(path)
     with extras.needs("export", "agent"):
@@ -50,14 +51,21 @@ def export_command(
         for note in history.notes:
             click.echo(note, err=True)
         with _bar("exported", (history.progress() or (0, 0))[1]) as bar:
+            copies = 0
 
             def records() -> Iterator[Record]:
+                nonlocal copies
                 for some in history.read():
-                    yield from some
+                    once = [record for record in some if not history.repeats(record)]
+                    copies += len(some) - len(once)
+                    yield from once
                     bar.update(len(some))
 
             count = dump.write(file, records(), replace=force)
-    click.echo(f"{count:,} Kafka messages of {topic} in {file}", err=True)
+    said = f"{count:,} Kafka messages of {topic} in {file}"
+    if copies:
+        said += f"; {copies:,} copies of an earlier replay passed over"
+    click.echo(said, err=True)
 
 
 @click.command("import")
@@ -68,16 +76,20 @@ def export_command(
 def import_command(path: str, topic: str | None, dry_run: bool, file: Path) -> None:
     """Publish what `stalk export` wrote to FILE: keys, bytes, headers, times and partitions as then.
 
-    The file is read to its end before anything is published: a damaged one publishes nothing.
+    The file is read to its end before anything is published: a damaged one publishes nothing, nor
+    does one whose messages are others than the topic carries.
     """
     config = running.load(path)
     with extras.needs("import", "agent"):
         from datastalker import dump
-    found = dump.look(file)
+        from datastalker.wire import framing_of
+    found = dump.look(file, framing_of(config.settings.get("schema_registry")))
     count, target = found.count, topic or found.topic
     if dry_run or not count:
         click.echo(f"{file} holds {count:,} Kafka messages, for {target or 'no topic'}", err=True)
         return
+    if said := dump.concern(config, target, found):
+        click.echo(said, err=True)
     with _bar("imported", count) as bar:
         dump.publish(config, target, dump.read(file), found.partitions, lambda: bar.update(1))
     click.echo(f"{count:,} Kafka messages of {file} published to {target}", err=True)

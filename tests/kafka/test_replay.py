@@ -27,6 +27,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from datastalker import config as configuration
 from datastalker import dump
 from datastalker.compare import compare
+from datastalker.delivery import COPY
 from datastalker.errors import InputError, OutputError
 from datastalker.history import History
 from datastalker.position import show_time
@@ -396,7 +397,11 @@ def test_a_file_brings_every_byte_back(site: Site, name: str, tmp_path: Path) ->
     stalk("import", "-c", site.config, "--dry-run", str(file))
     stalk("import", "-c", site.config, "--topic", topic, str(file))
 
-    there = [record for record in site.records(site.decorated) if record.offset < 40]
+    there = [
+        record
+        for record in site.records(site.decorated)
+        if record.offset < 40 and COPY not in dict(record.headers)  # of a replay before
+    ]
     back = site.records(topic)
     assert [(content(r), r.time) for r in back] == [(content(r), r.time) for r in there]
     with pytest.raises(WholeError, match="is there already; --force replaces it"):

@@ -366,6 +366,63 @@ def batch(session: str, **keys: Any) -> bytes:
     return BatchEncoder("hall", session).encode([frame], sequence=1, sent_at=0, now=NOW * 1000)
 
 
+def test_copies_are_not_exported_and_what_is_imported_into_its_own_topic_is_warned_of(
+    place: Place, tmp_path: Path
+) -> None:
+    place.make()
+    place.make(name=place.again)
+    place.put(record(b"1"), record(b"2", key=None))
+    stalk("replay", "-c", place.path)
+    file = str(tmp_path / "all.jsonl")
+
+    said = stalk("export", "-c", place.path, "--topic", place.topic, file)
+    assert f"2 Kafka messages of {place.topic} in {file}; 2 copies of an earlier replay" in said
+
+    warning = f"'{place.topic}' is the topic that the file was of: what still lies there will"
+    assert warning not in stalk("import", "-c", place.path, "--topic", place.again, file)
+    assert [r.value for r in place.read(place.again)] == [b"1", b"2"]
+    assert warning in stalk("import", "-c", place.path, file)
+    delete_before(place, 6)
+    assert warning not in stalk("import", "-c", place.path, file)  # there is nothing else
+
+
+def test_copies_whose_originals_are_not_in_the_range_are_exported(
+    place: Place, tmp_path: Path
+) -> None:
+    place.make()
+    place.put(record(b"1"), record(b"2"))
+    stalk("replay", "-c", place.path)
+    file = tmp_path / "all.jsonl"
+
+    stalk("export", "-c", place.path, "--topic", place.topic, "--from", "1", str(file))
+
+    assert [r.value for r in dump.read(file)] == [b"2", b"1"]
+
+
+def test_messages_that_a_topic_does_not_carry_are_not_imported_into_it(
+    place: Place, tmp_path: Path
+) -> None:
+    place.make()
+    place.put(record(batch("s")))
+    events, file = f"{place.topic}.events", str(tmp_path / "frames.jsonl")
+    config = place.write("", "  - presence\n")
+    cut = f"  - topic: {{frame: {place.topic}.out, presence: {events}}}\n"
+    Path(config).write_text(Path(config).read_text().replace("  - print\n", cut))
+    for name in (events, f"{place.topic}.sensors", place.again):
+        place.make(name=name)
+    stalk("export", "-c", config, "--topic", place.topic, file)
+
+    for name, kind in ((events, "presence"), (f"{place.topic}.sensors", "sensor")):
+        said = (
+            f"'{name}' carries {kind}, and the file holds batches of frames: nothing is published"
+        )
+        with pytest.raises(WholeError, match=said):
+            stalk("import", "-c", config, "--topic", name, file)
+        assert place.read(name) == []
+    stalk("import", "-c", config, "--topic", place.again, file)
+    assert len(place.read(place.again)) == 1
+
+
 def test_into_a_compacted_topic_itself_it_does_not_go(place: Place) -> None:
     """An old state would take the place of the newer one for good."""
     place.make(cleanup_policy="compact")
