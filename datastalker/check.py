@@ -6,7 +6,7 @@ import contextlib
 import difflib
 from typing import Any
 
-from datastalker import catalog, order, read_cases, segments
+from datastalker import catalog, doubts, order, read_cases, segments
 from datastalker.agent_settings import AGENT
 from datastalker.annotation import Path
 from datastalker.build import make
@@ -77,6 +77,8 @@ class Checker:
         if not self.config.errors:
             self._fields()
             self._hidden()
+            for path, text in doubts.look(self.config, self._added):
+                self.warn(path, text)
         read_cases.read_own(self.config, self.document)
 
     def _hidden(self) -> None:

@@ -71,7 +71,7 @@ def compile_condition(
             if close:
                 warn(here, f"no built-in field is called '{field}'{close}")
         if field == "type":
-            for said in _misspelt_types(wanted, {*_KNOWN_TYPES, *emits}):
+            for said in misspelt_types(wanted, {*_KNOWN_TYPES, *emits}):
                 warn(here, said)
         if isinstance(wanted, Mapping):
             if not wanted:
@@ -108,7 +108,8 @@ def misspelt(field: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     return ""
 
 
-def _misspelt_types(wanted: Any, known: Collection[str]) -> Iterator[str]:
+def misspelt_types(wanted: Any, known: Collection[str]) -> Iterator[str]:
+    """What is said of types of messages that are spelt nearly as one that there is."""
     operands = wanted.values() if isinstance(wanted, Mapping) else [wanted]
     for operand in operands:
         for value in operand if isinstance(operand, list) else [operand]:

@@ -202,9 +202,9 @@ def make_app(config: Config, names: list[str] | None = None) -> faust.App:
     """
     if config.errors:
         raise ConfigError(config.errors)
+    chosen = choose(config, names)
     for problem in config.problems:
         print(problem, file=sys.stderr)
-    chosen = choose(config, names)
     kafka, workers = config.kafka, config.workers
     session = workers["session_timeout_seconds"]
     compression = kafka["compression"]

@@ -425,3 +425,43 @@ def test_state_by_another_field_than_the_topics_key_is_refused_and_the_remedy_he
     remedy = f"- topic: NAME, and topics: {{NAME: {{key: {key}}}}}"
     assert found.endswith(f"before it, keyed so: {remedy}")
     assert written("  - topic: NAME\n", f", NAME: {{key: {key}}}") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("pipeline: [testing_messages, topic: {frame: a, presense: p}, csv]",
+            "1:48: warning: no type of messages is called 'presense', did you mean 'presence'?"),
+        ("pipeline: [testing_messages, topic: {frame: a, sensors.mine: p}, csv]", None),
+        ("topics: {x: {key: tta}}\npipeline: [pcap: {path: '-'}, topic: x, csv]",
+            "1:14: warning: all frames would go to one partition: no field of them is called 'tta', did "
+                "you mean 'ta'?"),
+        ("topics: {x: {key: room}}\npipeline: [pcap: {path: '-'}, topic: x, csv]",
+            "1:14: warning: all frames would go to one partition: no field of them is called 'room'"),
+        ("topics: {x: {key: room}}\npipeline: [testing_messages, topic: x, csv]", None),
+        ("topics: {x: {key: ta_oui}}\npipeline: [pcap: {path: '-'}, oui, topic: x, csv]", None),
+        ("topics: {x: {key: room}}\npipeline: [topic: x, csv]", None),
+        ("topics: {y: {key: ssid}}\npipeline: [testing_messages, topic: x, csv]",
+            "1:10: warning: the pipeline has no topic 'y' (there is: x, datastalker.sensors, "),
+        ("topics: {wifi.fames: {}}\npipeline: [topic: wifi.frames, csv]",
+            "1:10: warning: the pipeline has no topic 'wifi.fames', did you mean 'wifi.frames'?"),
+        ("topics: {y: {}}\npipeline: [testing_messages, csv]",
+            "1:10: warning: the pipeline has no topic 'y'"),
+        ("name: a\ntopics: {a.sensors: {}, a.dead-letters: {}, a-1-state-changelog: {}}\n"
+            "pipeline: [testing_messages, topic: x, oui, topic: y, csv]", None),
+        ("name: a\nworkers: {segments: [a-1, foo]}\n"
+            "pipeline: [testing_messages, topic: x, oui, topic: y, csv]",
+            "2:27: warning: no worker runs a segment 'foo' (there is: a-1)"),
+        ("pipeline: [testing_messages, csv, csv: {directory: ./out/}]",
+            "1:41: warning: csv#2: writes the same files as 'csv' of line 1; give each a directory of"),
+        ("pipeline: [testing_messages, csv: {when: {type: frame}}, csv: {when: {kind: ACK}}]",
+            "1:58: warning: csv#2: writes the same files as 'csv' of line 1; give each a directory of"),
+        ("pipeline: [testing_messages, csv: {when: {type: frame}}, csv: {when: {type: [alert]}}]",
+            None),
+        ("pipeline: [testing_messages, csv, csv: {directory: other}]", None),
+    ],
+)  # fmt: skip
+def test_what_is_probably_not_meant_is_a_warning(text: str, said: str | None) -> None:
+    found = [each[: len(f"c.yaml:{said}")] for each in problems(text)]
+
+    assert found == ([] if said is None else [f"c.yaml:{said}"])
