@@ -67,7 +67,9 @@ METRICS: dict[str, Metric] = {
         "counter", "messages that passed by a stage by its when"
     ),
     "datastalker_stage_errors_total": _stage("counter", "messages lost by an exception in a stage"),
-    "datastalker_stage_seconds_total": _stage("counter", "seconds spent in a stage"),
+    "datastalker_stage_seconds_total": _stage(
+        "counter", "seconds spent in a stage; of a source without its waiting"
+    ),
     "datastalker_stage_state_entries": _stage("gauge", "entries that a stage remembers now"),
     "datastalker_stage_state_evicted_total": _stage(
         "counter", "state entries that had to make room"

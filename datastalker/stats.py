@@ -35,7 +35,8 @@ class Stats:
 
 @dataclass(slots=True)
 class StageStats:
-    """What the runner counts of one stage, in messages; `seconds` is time spent in it.
+    """What the runner counts of one stage, in messages; `seconds` is time spent in it, of
+    a source that of the processor, without waiting.
 
     `skipped` passed by because of the stage's `when:`. `dropped` is what the stage kept from
     passing on; `errors` is what its exceptions lost.

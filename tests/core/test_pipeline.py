@@ -394,6 +394,21 @@ def test_a_stages_own_statistics_stand_beside_the_runners(stage: Make) -> None:
     assert built.stats.get_stats() == {"mine/last": 3, "mine/seen": 4, "mine/sum": 6}
 
 
+def test_a_source_that_waits_for_its_time_does_not_count_that(source: Make) -> None:
+    built = source(
+        "def run(self):\n"
+        "  import time\n"
+        "  for number in range(2):\n"
+        "    sum(range(200_000))\n"
+        "    time.sleep(0.5)\n"
+        "    yield [Message(a=number)]\n"
+    )
+
+    built.run()
+
+    assert 0.0005 < built.source_stats.seconds < 0.5
+
+
 def test_seconds_are_counted_for_source_and_stages_flush_included(stage: Make) -> None:
     body = f"{PASS}\ndef flush(self):\n  import time; time.sleep(0.01)\n  return ()"
     built = stage(body)
