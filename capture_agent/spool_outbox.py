@@ -93,10 +93,13 @@ class SpoolOutbox:
         self._last: dict[Place, int] = {}
         self._synced = self._served = monotonic()
         self._said = self._failed = -_SAY_SECONDS
+        self._away, self._sent = False, 0
+        """It was said that batches go to disk; so many of them were delivered since."""
 
     def wait_for(self, closed: Callable[[], BrokerError | None], ended: Callable[[], None]) -> None:
         """Give the broker nothing while `closed` says why not yet; `ended` is called at the end."""
         self._closed, self._ended = closed, ended
+        self._away = self.closed
 
     @property
     def closed(self) -> bool:
@@ -169,6 +172,11 @@ class SpoolOutbox:
         for session, frames in self._spool.unreadable.items():
             self._tell(Parcel("", 0, b"", "frames", frames, session=session), DAMAGED)
         self._spool.unreadable.clear()
+        waits = self._stuck or self._spool.batches or self.closed
+        if self._away and not waits and self.confirmed > self._said:
+            text = "the broker is back: %d batches were sent from %s"
+            log.warning(text, self._sent, self._spool.directory)
+            self._away, self._sent = False, 0
 
     def sync(self) -> None:
         """Make what is on disk last."""
@@ -242,6 +250,7 @@ class SpoolOutbox:
         elif reason is None or self._is_final(parcel, reason):
             if reason is None:
                 self._confirm(flight)
+                self._sent += flight.position is not None
             if flight.position is not None:
                 self._spool.done(flight.position, parcel)
             self._tell(parcel, reason)
@@ -273,6 +282,8 @@ class SpoolOutbox:
                     break
         if self._stuck and not was and now - self._said >= _SAY_SECONDS:
             self._said = now
+            if not self._away:
+                self._away, self._sent = True, 0
             trouble = self.trouble()
             log.warning(
                 "the broker has not confirmed within %g s; batches go to %s%s",

@@ -139,6 +139,24 @@ def test_what_is_overdue_is_on_disk_and_is_not_sent_twice_when_it_is_confirmed_a
     assert rig.outbox.spooled == rig.spool.batches == 0
 
 
+def test_of_an_outage_its_begin_and_its_end_are_said_once(
+    rig: Rig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.link.up = False
+    for _ in range(3):
+        rig.offer()
+        rig.wait()
+    rig.link.up = True
+    rig.wait(4)
+    rig.offer()
+    rig.wait(2)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the broker has not confirmed within {SECONDS} s; batches go to {tmp_path}",
+        f"the broker is back: 3 batches were sent from {tmp_path}",
+    ]
+
+
 def test_what_the_client_gives_up_is_sent_again_with_the_same_bytes(rig: Rig) -> None:
     rig.link.up = False
     rig.offer()

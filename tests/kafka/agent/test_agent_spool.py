@@ -100,6 +100,7 @@ def test_a_broker_that_is_away_at_the_start_and_comes_later_gets_everything(
     assert said.code == 0, said.text
     assert "batches go to" in said.text
     assert "connection refused" in said.text
+    assert re.search(r"the broker is back: [1-9]\d* batches were sent from ", said.text)
     assert said.balance["published"] == len(node.embedded())
     assert node.published() == node.embedded()
     assert not list((node.folder / "spool").glob("*.spool"))
