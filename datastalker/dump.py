@@ -11,6 +11,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType
@@ -95,7 +96,8 @@ def write(path: Path, records: Iterable[Record], *, replace: bool = False) -> in
     Raises OutputError where it can't be written, or is there and is not to be replaced.
     """
     kind, part = form(path), path.with_name(f".{path.name}.part")
-    if path.exists() and not replace:
+    # Not Path.exists, which raises where a folder may not be looked into
+    if os.path.exists(path) and not replace:
         raise OutputError(f"{path} is there already; --force replaces it")
     count = 0
 
@@ -119,7 +121,8 @@ def write(path: Path, records: Iterable[Record], *, replace: bool = False) -> in
     except OSError as error:
         raise OutputError(f"{path} can't be written: {error.strerror}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # what was never made
+            part.unlink()
     return count
 
 

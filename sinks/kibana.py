@@ -104,8 +104,12 @@ class Kibana:
         elif username:
             basic = urllib3.make_headers(basic_auth=f"{username}:{password}")
             self._headers["Authorization"] = basic["authorization"]
-        if ca is not None and not Path(ca).is_file():
-            raise OutputError(f"kibana: there is no file '{ca}', which 'ca' names")
+        if ca is not None:
+            try:
+                Path(ca).read_bytes()
+            except OSError as error:
+                text = f"kibana: '{ca}', which 'ca' names, can't be read: {error.strerror}"
+                raise OutputError(text) from error
         if not verify_certificates:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._pool = urllib3.PoolManager(

@@ -103,10 +103,10 @@ def new_stage_command(name: str, directory: str) -> None:
     folder = Path(directory)
     cls = "".join(part.capitalize() for part in name.split("_")) or name
     files = {f"{name}.py": _STAGE, f"{name}.yaml": _CONFIG, f"test_{name}.py": _TEST}
-    taken = [file for file in files if (folder / file).exists()]
-    if taken:
-        raise OutputError(f"{folder / taken[0]} exists already; choose another name")
     try:
+        taken = [file for file in files if (folder / file).exists()]
+        if taken:
+            raise OutputError(f"{folder / taken[0]} exists already; choose another name")
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in files.items():
             content = text.format(name=name, cls=cls, file=f"test_{name}.py")

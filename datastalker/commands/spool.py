@@ -17,6 +17,7 @@ from datastalker.config import Config
 from datastalker.errors import ConfigError, InputError, Problem
 from datastalker.moment import utc
 
+_REFUSED = "may not be read; run this as the user of the agent, or as root"
 _TIME = "%Y-%m-%d %H:%M:%S"
 
 
@@ -29,13 +30,17 @@ def _spool(path: str) -> tuple[Config, Path]:
         text = "there is no spool; give it a folder, agent: {spool_directory: DIRECTORY}"
         raise ConfigError([Problem(path, 0, 0, text)])
     named = f"agent: spool_directory: {directory}"
-    if not os.path.lexists(directory):
+    try:
+        os.lstat(directory)
+    except PermissionError as error:
+        raise InputError(f"{named} {_REFUSED}") from error
+    except OSError as error:
         text = f"{named} isn't there: no agent has made it; a relative one is looked for from here"
-        raise InputError(text)
+        raise InputError(text) from error
     if not os.path.isdir(directory):
         raise InputError(f"{named} is no folder; name the one that the agent has")
     if not os.access(directory, os.R_OK | os.X_OK):
-        raise InputError(f"{named} may not be read; run this as the user of the agent, or as root")
+        raise InputError(f"{named} {_REFUSED}")
     return config, directory
 
 

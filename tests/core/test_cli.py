@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -216,6 +217,42 @@ def test_a_file_that_can_not_be_read_is_named(
         done = here(*command, name)
 
     assert (done.code, done.err) == (2, said + "\n")
+
+
+SHUT = """\
+name: t
+plugins: [source.py]
+agent: {spool_directory: shut/spool}
+kibana: {url: "https://localhost:1", ca: shut/ca.pem}
+pipeline: [three, topic: t.frames, csv]
+tests: [{name: it, steps: [expect: nothing]}]
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["new-stage", "mine", "--directory", "shut"],
+        ["new-stage", "mine", "--directory", "shut/in"],
+        ["graph", "-o", "shut/g.svg"],
+        ["test", "--junit", "shut/j.xml"],
+        ["report", "shut/in"],
+        ["simulate", "--out", "shut/in"],
+        ["spool", "check"],
+        ["kibana", "install"],
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_may_not_be_entered_is_one_sentence(folder: Path, command: list[str]) -> None:
+    (folder / "config.yaml").write_text(SHUT)
+    (folder / "shut").mkdir(mode=0)
+
+    done = stalk(*command, cwd=folder, before=WITHOUT_ROOTS_POWERS if os.geteuid() == 0 else ())
+
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert "shut" in line
+    assert re.search("Permission denied|may not be read", line)
 
 
 @pytest.mark.parametrize(

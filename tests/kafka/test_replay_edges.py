@@ -23,7 +23,7 @@ from datastalker import replay as replay_module
 from datastalker.broker import connect
 from datastalker.compare import compare
 from datastalker.delivery import COPY
-from datastalker.errors import BrokerError, InputError, RegistryError
+from datastalker.errors import BrokerError, InputError, OutputError, RegistryError
 from datastalker.history import History
 from datastalker.merged import Merged
 from datastalker.position import parse_position
@@ -559,6 +559,13 @@ def test_a_disk_that_is_full_leaves_no_part_and_an_interrupt_neither(tmp_path: P
     with pytest.raises(KeyboardInterrupt):
         dump.write(tmp_path / "all.jsonl", records())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(OutputError, match=r"file/all\.jsonl can't be written: Not a directory"):
+        dump.write(tmp_path / "file" / "all.jsonl", [record(b"1")])
 
 
 SPOIL = """\
