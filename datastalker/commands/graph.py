@@ -15,7 +15,7 @@ from datastalker.commands.tables import terminal_width
 from datastalker.errors import OutputError
 
 _WIDTH = 80
-_SUFFIXES = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid"}
+_SUFFIXES = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".txt": "text", "": "text"}
 
 
 @click.command("graph")
@@ -24,8 +24,8 @@ _SUFFIXES = {".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid"}
     "--format",
     "form",
     type=click.Choice(["text", "mermaid", "svg"]),
-    help="text for a terminal, mermaid for GitHub, svg for a page; else by the end of -o's name (.mmd, "
-    ".svg), else text.",
+    help="text for a terminal, mermaid for GitHub, svg for a page; else by the end of -o's name (.svg, "
+    ".mmd, .mermaid, .txt or none), else text.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Write it there, not to standard output.")
 def graph_command(path: str, form: str | None, output: str | None) -> None:
@@ -33,8 +33,8 @@ def graph_command(path: str, form: str | None, output: str | None) -> None:
 
     Dead letters, the agents' status and the workers' state are in it. Secrets are not.
     """
+    form = form or (_form(output) if output else "text")
     drawn = graph(running.without_log(path))
-    form = form or (_SUFFIXES.get(Path(output).suffix) if output else None) or "text"
     if form == "text":
         encoding = "utf-8" if output else sys.stdout.encoding or "ascii"
         width = min(terminal_width(sys.stdout) or _WIDTH, 120) if output is None else _WIDTH
@@ -48,3 +48,11 @@ def graph_command(path: str, form: str | None, output: str | None) -> None:
         Path(output).write_text(said, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"-o: {output} can't be written: {error.strerror}") from error
+
+
+def _form(output: str) -> str:
+    form = _SUFFIXES.get(Path(output).suffix.lower())
+    if form is None:
+        known = ", ".join(filter(None, _SUFFIXES))
+        raise click.UsageError(f"-o: {output} must end with one of {known}; else name its --format")
+    return form

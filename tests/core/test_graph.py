@@ -249,6 +249,21 @@ def test_what_is_written_to_a_file_goes_by_its_name(draw: Draw) -> None:
     assert end.value.code == 1
 
 
+def test_a_name_that_tells_no_format_is_refused_unless_one_is_named(
+    draw: Draw, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert draw(HOME, "-o", "a.md", "--format", "mermaid") + draw(HOME, "-o", "A.SVG") == ""
+    assert Path("a.md").read_text(encoding="utf-8").startswith("flowchart TB\n")
+    assert Path("A.SVG").read_text(encoding="utf-8").startswith("<svg ")
+
+    with pytest.raises(SystemExit) as end:
+        main(["graph", "-c", "c.yaml", "-o", "a.png"])
+    assert end.value.code == 2
+    said = "a.png must end with one of .svg, .mmd, .mermaid, .txt; else name its --format\n"
+    assert capsys.readouterr().err.endswith(said)
+    assert not Path("a.png").exists()
+
+
 def test_the_page_shows_the_home_alarm(capsys: pytest.CaptureFixture[str]) -> None:
     root = Path(__file__).resolve().parents[2]
     with pytest.raises(SystemExit):
