@@ -14,6 +14,7 @@ from datastalker.settings import CUT, Config, Step
 from datastalker.stage import Component, Sink, SourceStage, Stage
 from datastalker.state import State
 from datastalker.stats import Stats
+from datastalker.text import a_or_an
 
 
 def build(config: Config) -> Pipeline:
@@ -80,7 +81,7 @@ def make(step: Step, config: Config, stats: Stats) -> Component:
         component = step.cls.from_config(dict(step.options), stats)
         if isinstance(component, (Stage, SourceStage, Sink)):
             return component
-        text = f"from_config gave a {type(component).__name__}, not a stage"
+        text = f"from_config gave {a_or_an(type(component).__name__)}, not a stage"
     except ConfigError:
         raise
     except (ValueError, InputError) as error:

@@ -172,10 +172,13 @@ def a_folder(value: str) -> str | None:
 def suggest(word: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?`, else the list of what there is, else nothing."""
     names = [str(name) for name in known]
-    close = difflib.get_close_matches(word, names, 1, 0.6)
-    if close:
-        return f", did you mean '{close[0]}'?"
-    return f" (there is: {', '.join(names)})" if names else ""
+    return closest(word, names) or (f" (there is: {', '.join(names)})" if names else "")
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """`, did you mean 'x'?`, else nothing."""
+    close = difflib.get_close_matches(word, known, 1, 0.6)
+    return f", did you mean '{close[0]}'?" if close else ""
 
 
 def _bounds(opt: Option, value: Any) -> str | None:

@@ -22,7 +22,7 @@ from datastalker.errors import DataStalkerError, InputError, OutputError, StopPi
 from datastalker.message import Message
 from datastalker.stage import AnyComponent, Component, Sink, SourceStage, Stage, register
 from datastalker.stats import StageStats, Stats, Taps
-from datastalker.text import printable
+from datastalker.text import a_or_an, printable
 
 __all__ = ["Message", "Pipeline", "Sink", "SourceStage", "Stage", "StopPipeline"]
 
@@ -440,29 +440,31 @@ def _show(what: str, error: Exception, message: Message | None = None) -> None:
 def _check(result: object) -> None:
     if not isinstance(result, list):
         raise TypeError(
-            f"handle gave a {type(result).__name__}; give a Message, a list of them, or None"
+            f"handle gave {a_or_an(type(result).__name__)}; give a Message, a list of them, or None"
         )
     _check_list(result, "handle")
 
 
 def _check_list(result: object, who: str) -> None:
     if not isinstance(result, list):
-        raise TypeError(f"{who} gave a {type(result).__name__}; give a list of Messages")
+        raise TypeError(f"{who} gave {a_or_an(type(result).__name__)}; give a list of Messages")
     if set(map(type, result)) <= _MESSAGES:
         return
     for item in result:
         if not isinstance(item, Message):
-            raise TypeError(f"{who} gave a list with a {type(item).__name__}, not a Message")
+            raise TypeError(f"{who} gave a list with {a_or_an(type(item).__name__)}, not a Message")
 
 
 def _check_up(result: object) -> Message | None:
     if result is not None and not isinstance(result, Message):
-        raise TypeError(f"on_upstream gave a {type(result).__name__}; give a Message, or None")
+        raise TypeError(
+            f"on_upstream gave {a_or_an(type(result).__name__)}; give a Message, or None"
+        )
     return result
 
 
 def _check_batch(batch: object) -> None:
     if not isinstance(batch, list):
-        raise TypeError(f"run gave a {type(batch).__name__}; yield lists of Messages")
+        raise TypeError(f"run gave {a_or_an(type(batch).__name__)}; yield lists of Messages")
     if batch and not isinstance(batch[0], Message):
-        raise TypeError(f"run gave a list with a {type(batch[0]).__name__}, not a Message")
+        raise TypeError(f"run gave a list with {a_or_an(type(batch[0]).__name__)}, not a Message")

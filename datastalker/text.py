@@ -1,4 +1,4 @@
-"""Text from the air is hostile: what may be shown on a terminal."""
+"""Text from the air is hostile: what may be shown on a terminal. And words that depend on others."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """`printable`, with tab and newline escaped too: for a table's cell."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def a_or_an(word: str) -> str:
+    """The word behind its article."""
+    return f"{'an' if word[:1].lower() in 'aeiou' else 'a'} {word}"
+
+
+def counted(number: int, names: str) -> str:
+    """So many of what `names` says in the plural, such as frames."""
+    return f"{number:,} {names.removesuffix('s') if number == 1 else names}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from datastalker.errors import DataStalkerError
 from datastalker.message import Message
+from datastalker.text import a_or_an
 
 _MARK = "__"
 _ATOMS = frozenset((int, str, float, bool, type(None)))
@@ -34,7 +35,7 @@ def pack(value: Any) -> Any:
     if kind in (set, frozenset):
         return {f"__{kind.__name__}": [pack(item) for item in sorted(value, key=repr)]}
     raise DataStalkerError(
-        f"a {kind.__name__} can't be kept in a stage's state under Kafka; plain data can: "
+        f"{a_or_an(kind.__name__)} can't be kept in a stage's state under Kafka; plain data can: "
         "dict, list, tuple, set, str, bytes, int, float, bool, None"
     )
 

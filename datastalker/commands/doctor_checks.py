@@ -41,6 +41,12 @@ _PACKAGES = {
     "elasticsearch": ("elasticsearch", "orjson"),
 }
 _EXTRAS = {"capture": "agent", "worker": "workers", "sinks": "sinks"}
+_CAUSES = {
+    "make": "nobody has made it",
+    "note key": "nobody has noted by which key it is partitioned",
+    "change settings": "the broker's settings are not those of the file",
+}
+"""Why a topic is not as it should be, by what there is to do, where no more is known."""
 _BROKER_SECONDS = 6.0
 
 
@@ -220,11 +226,9 @@ def _topics(config: Config, changes: list[Change]) -> Iterator[Finding]:
             remedy = f"{apply} --allow-repartition, or write under topics: what it is"
             yield failed(about, found, change.about or change.todo, remedy)
         elif optional:
-            differs = "the broker's settings are not those of the file"
-            cause = change.about or ("nobody has made it" if change.act == "make" else differs)
-            yield warning(about, found, cause, apply)
+            yield warning(about, found, change.about or _CAUSES[change.act], apply)
         else:
-            cause = "nobody has made it" if change.act == "make" else change.about or change.todo
+            cause = change.about or _CAUSES.get(change.act, change.todo)
             yield failed(about, found, cause, apply)
 
 

@@ -16,6 +16,7 @@ from datastalker.commands.csv_rows import Once, Row, listing, read
 from datastalker.commands.tables import table
 from datastalker.errors import InputError
 from datastalker.moment import SECOND, utc
+from datastalker.text import counted
 
 _T = TypeVar("_T")
 _ADDRESS = re.compile("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
@@ -173,7 +174,7 @@ class Air:
             "beacons",
             "clients",
         ]
-        return f"{_count(rows, 'network')}{_cut(rows, limit)}\n" + table(
+        return f"{counted(len(rows), 'networks')}{_cut(rows, limit)}\n" + table(
             header, body, whole=["network", "bssid"],
             least=["vendor", "clients", "beacons", "security", "channel", "max dBm"],
         )  # fmt: skip
@@ -196,7 +197,7 @@ class Air:
             for device in _first(devices, limit)
         ]
         header = ["device", "vendor", "frames", "max dBm", "first", "last", "probed for"]
-        title = f"{_count(devices, 'device')}, {randomized:,} with a randomized address"
+        title = f"{counted(len(devices), 'devices')}, {randomized:,} with a randomized address"
         return f"{title}{_cut(devices, limit)}\n" + table(
             header, body, whole=["device", "first", "last"],
             least=["vendor", "probed for", "first", "last", "max dBm", "frames"],
@@ -223,7 +224,7 @@ def presence_table(rows: Iterator[Row], limit: int, air: Air) -> str:
         for row in _first(events, limit)
     ]
     header = ["time (UTC)", "event", "device", "vendor", "mean dBm", "stay"]
-    return f"who came and went: {_count(events, 'event')}{_cut(events, limit)}\n" + table(
+    return f"who came and went: {counted(len(events), 'events')}{_cut(events, limit)}\n" + table(
         header, body, whole=["time (UTC)", "event", "device", "stay"],
         least=["vendor", "mean dBm", "stay"],
     )  # fmt: skip
@@ -245,7 +246,7 @@ def alerts_table(rows: Iterator[Row], limit: int) -> str:
     header = ["time (UTC)", "alert", "of", "text", "more"]
     cut = f" (the last {limit}; --limit 0 shows all)" if 0 < limit < len(alerts) else ""
     whole = ["time (UTC)", "alert", "more"]
-    return f"{_count(alerts, 'alert')}{cut}\n" + table(header, body, whole=whole)
+    return f"{counted(len(alerts), 'alerts')}{cut}\n" + table(header, body, whole=whole)
 
 
 def _more(row: Row) -> str:
@@ -299,10 +300,6 @@ def _stronger(one: int | None, other: int | None) -> int | None:
 
 def _first(rows: list[_T], limit: int) -> list[_T]:
     return rows[:limit] if limit else rows
-
-
-def _count(rows: Sized, what: str) -> str:
-    return f"{len(rows):,} {what}{'' if len(rows) == 1 else 's'}"
 
 
 def _cut(rows: Sized, limit: int) -> str:

@@ -15,7 +15,8 @@ from datastalker import extras
 from datastalker.commands import running
 from datastalker.commands.tables import table
 from datastalker.errors import InputError
-from datastalker.options import suggest
+from datastalker.options import closest
+from datastalker.text import counted
 from datastalker.top.air import Air
 from datastalker.top.embedded import EmbeddedFeed
 from datastalker.top.feed import Feed, Live, LogToEvents
@@ -147,10 +148,9 @@ def _query(view: View, sort: str | None, typed: str | None) -> Query:
         wanted = sort.removeprefix("-")
         known = {word: c.key for c in view.columns for word in (c.title, c.key)}
         if wanted not in known:
-            raise InputError(
-                f"--sort: {view.name} have no column '{wanted}'{suggest(wanted, known)}; there "
-                f"are {', '.join(column.title for column in view.columns)}"
-            )
+            there = ", ".join(column.title for column in view.columns)
+            near = closest(wanted, known) or f" (there is: {there})"
+            raise InputError(f"--sort: {view.name} have no column '{wanted}'{near}")
         query.sort, query.reverse = known[wanted], sort.startswith("-")
     return query
 
@@ -184,8 +184,7 @@ def _print(live: Live, view: View, query: Query, seconds: float | None, limit: i
         for row in shown
     ]
     more = f" (the first {limit}; --limit 0 shows all)" if len(shown) < len(rows) else ""
-    one = view.name.removesuffix("s") if len(rows) == 1 else view.name
-    click.echo(f"{len(rows):,} {one}{more}")
+    click.echo(f"{counted(len(rows), view.name)}{more}")
     whole = [column.title for column in view.columns if column.names]
     by_rank = sorted(enumerate(view.columns), key=lambda each: (each[1].rank, each[0]))
     least = [column.title for _, column in reversed(by_rank) if not column.names]

@@ -15,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Input, Static
 
 from datastalker.errors import InputError
-from datastalker.text import one_line
+from datastalker.text import counted, one_line
 from datastalker.top.device_page import DevicePage
 from datastalker.top.feed import Live
 from datastalker.top.search import compile_filter
@@ -138,7 +138,7 @@ class TopApp(App[None]):
         self.head.update(self._tabs())
         parts = [f"filter: {one_line(self.typed)}"] if self.typed else []
         parts += [clock_time(now) + " UTC" if now else "nothing heard yet", f"{rate:,.0f} frames/s"]
-        parts += [f"{count:,} frames", f"{len(rows):,} {self.view.name}"]
+        parts += [counted(count, "frames"), counted(len(rows), self.view.name)]
         parts += [f"{forgotten:,} forgotten"] if forgotten else []
         parts += [f"{odd:,} unreadable"] if odd else []
         if self.live.error is not None:

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Static
 
 from datastalker.oui import is_randomized
-from datastalker.text import one_line
+from datastalker.text import counted, one_line
 from datastalker.top.air import Air, Device
 from datastalker.top.chart import EIGHTHS, HALVES, chart
 from datastalker.top.feed import Live
@@ -89,7 +89,7 @@ def page(air: Air, address: str, width: int, height: int, span: int) -> Iterator
     glyphs = HALVES if os.environ.get("TERM") == "linux" else EIGHTHS
     for name, heard in sorted(device.sensors.items()):
         values = heard.history.until(second, span)
-        yield f"{one_line(name)}: {heard.signal} dBm, {heard.frames:,} frames"
+        yield f"{one_line(name)}: {heard.signal} dBm, {counted(heard.frames, 'frames')}"
         drawn = chart(values, max(10, width - scale - 2), rows, low=LOW, high=HIGH, glyphs=glyphs)
         for number, line in enumerate(drawn):
             edge = HIGH if number == 0 else LOW if number == rows - 1 else None
@@ -110,7 +110,8 @@ def _about(air: Air, device: Device) -> Iterator[str]:
     pace = device.pace
     yield (
         f"heard {clock_time(pace.first)} to {clock_time(pace.last)} UTC, "
-        f"{ago(max(0, air.now - pace.last))} ago; {pace.count:,} frames, {pace.rate(air.now):.1f}/s"
+        f"{ago(max(0, air.now - pace.last))} ago; {counted(pace.count, 'frames')}, "
+        f"{pace.rate(air.now):.1f}/s"
     )
     names = {n.bssid: n.ssid or n.revealed or "(hidden)" for n in air.networks}
     if device.access_point:

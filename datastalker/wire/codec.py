@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from datastalker.errors import WireError
+from datastalker.text import a_or_an
 from datastalker.wire.primitives import (
     PRIMITIVES,
     Codec,
@@ -190,7 +191,7 @@ def _union(schema: list[Any], names: dict[str, Codec]) -> Codec:
                 if isinstance(value, accepted):
                     break
             else:
-                raise TypeError(f"a {type(value).__name__} can't be written")
+                raise TypeError(f"{a_or_an(type(value).__name__)} can't be written")
         return branch[0] + branch[1](value)
 
     def read(data: bytes, offset: int) -> tuple[Any, int]:

@@ -120,6 +120,8 @@ def test_what_comes_in_goes_out_and_is_dropped_is_counted(
             "handle gave a dict; give a Message, a list of them, or None"),
         ("def handle(self, message): return 'x'",
             "handle gave a str; give a Message, a list of them, or None"),
+        ("def handle(self, message): return 7",
+            "handle gave an int; give a Message, a list of them, or None"),
         ("def handle(self, message): return True",
             "handle gave a bool; give a Message, a list of them, or None"),
         ("def handle(self, message): return (message,)",

@@ -398,14 +398,21 @@ def test_segments_that_root_has_left_are_none_for_the_user_of_the_agent(
     assert [finding["remedy"] for finding in found] == [f"chown -R nobody '{spool}'"]
 
 
-def test_a_topic_that_is_missing_is_not_said_to_have_other_settings(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("act", "cause"),
+    [
+        ("make", "nobody has made it"),
+        ("note key", "nobody has noted by which key it is partitioned"),
+    ],
+)
+def test_a_topic_that_is_missing_is_not_said_to_have_other_settings(act: Any, cause: str) -> None:
     plan = topic_keys.plan(configuration.parse("pipeline: [print]", "c.yaml").kafka)
-    change = Change(plan, "make", "missing", "1 partition, compacted", "make it")
+    change = Change(plan, act, "missing", "1 partition, compacted", "make it")
     config = configuration.parse("pipeline: [{pcap: {path: x}}, {topic: t}]", "c.yaml")
 
     (found,) = doctor_checks._topics(config, [change])
 
-    assert (found.level, found.cause) == ("warning", "nobody has made it")
+    assert (found.level, found.cause) == ("warning", cause)
 
 
 def test_a_check_that_hangs_or_fails_holds_up_and_hides_no_other() -> None:

@@ -397,7 +397,7 @@ def test_state_that_cannot_be_kept_fails_the_batch_and_changes_nothing(tmp_path:
 
     assert done.outputs == []
     assert done.dead is not None
-    assert "stage 'unkeepable': a object can't be kept" in dead_letter.read(done.dead)["reason"]
+    assert "stage 'unkeepable': an object can't be kept" in dead_letter.read(done.dead)["reason"]
     home.start()
     assert home.process(record) == Done(repeated=True)
     # Nothing was noted as seen, so that it can be sent again from the dead letters.

@@ -216,7 +216,7 @@ def test_what_is_no_plain_data_is_named_with_its_stage():
     live = states()
     live["presence"]["key"] = object()
 
-    with pytest.raises(DataStalkerError, match="stage 'presence': a object can't be kept"):
+    with pytest.raises(DataStalkerError, match="stage 'presence': an object can't be kept"):
         Ring().block(live, {})
 
 

@@ -140,7 +140,9 @@ def test_a_filter_works_while_it_is_typed_and_escape_brings_all_back(
     async def script(page: Seen) -> None:
         lines = await page.press("slash", *"barn")
         assert [line.split(" ")[0] for line in lines[2:4]] == ["barn", ""]
-        assert "filter: barn" in (await page.press("enter"))[-2]
+        foot = (await page.press("enter"))[-2]
+        assert "filter: barn" in foot
+        assert foot.endswith(" · 1 network")
         assert await page.first("escape") == ["cellar", "attic", "barn"]
         lines = await page.press("slash", *"signal_dbm: {gte: -42}", "enter")
         assert [line.split(" ")[0] for line in lines[2:5]] == ["cellar", "attic", ""]
@@ -180,7 +182,8 @@ def test_a_device_has_a_page_with_its_signal_as_a_chart_for_each_sensor(
         assert "networks: cellar 50:c7:bf:00:00:01" in text
         assert "kinds: DATA 60, PROBE_REQ 1" in text
         assert "hall: -31 dBm, 60 frames" in text
-        assert "study: -66 dBm, 1 frames" in text
+        assert "study: -66 dBm, 1 frame" in text
+        assert " 1 frames" not in text
         top = next(line for line in lines if line.startswith(" -20"))
         low = next(line for line in lines if line.startswith("-100"))
         assert (low.count("█") > 80, top.count("█")) == (True, 0)

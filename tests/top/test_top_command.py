@@ -94,7 +94,8 @@ def test_behind_pseudonymise_no_address_is_shown(captures: Path, tmp_path: Path)
         ((), "name one of: -i INTERFACE, -c FILE, --read FILE, --url URL"),
         (("--read", "x", "-i", "y"), "name one of"),
         (("--read", "nowhere.pcap"), "nowhere.pcap"),
-        (("--read", "x", "--sort", "signal"), "there are network, bssid, ch"),
+        (("--read", "x", "--sort", "foo"), "have no column 'foo' (there is: network, bssid, ch"),
+        (("--read", "x", "--sort", "netwerk"), "no column 'netwerk', did you mean 'network'?\n"),
         (("--read", "x", "--filter", "a: {b: 1}"), "unknown comparison 'b'"),
         (("--read", "x", "--speed", "fast"), "--speed is a number, or max, not 'fast'"),
         (("-i", "x", "--speed", "2"), "--speed goes with --read"),
@@ -107,6 +108,7 @@ def test_a_mistake_is_one_sentence(arguments: tuple[str, ...], said: str) -> Non
     assert code in (1, 2)
     assert out == ""
     assert said in err
+    assert err.count("bssid") < 2  # columns are listed once, if at all
     assert "Traceback" not in err
 
 
