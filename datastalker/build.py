@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import traceback
 from pathlib import Path as FilePath
 from typing import Any
@@ -78,10 +79,10 @@ def make(step: Step, config: Config, stats: Stats) -> Component:
     """The component of a step; what its constructor raises is a mistake at the step's place."""
     assert step.cls is not None
     try:
-        component = step.cls.from_config(dict(step.options), stats)
-        if isinstance(component, (Stage, SourceStage, Sink)):
+        component: Component = step.cls.from_config(dict(step.options), stats)
+        text = _lacks(component)
+        if text is None:
             return component
-        text = f"from_config gave {a_or_an(type(component).__name__)}, not a stage"
     except ConfigError:
         raise
     except (ValueError, InputError) as error:
@@ -91,6 +92,20 @@ def make(step: Step, config: Config, stats: Stats) -> Component:
         where = f"{FilePath(at.filename).name}, line {at.lineno}"
         text = f"can't be built: {type(error).__name__}: {error} ({where})"
     raise ConfigError([Problem(config.file, *step.position, f"{step.label}: {text}")])
+
+
+def _lacks(component: object) -> str | None:
+    """Why it is none that can run: of what its base only declares, it must have one."""
+    kinds = {Stage: ("handle", "handle_bulk"), SourceStage: ("run",), Sink: ("write", "partition")}
+    for base, names in kinds.items():
+        if isinstance(component, base):
+            own = type(component)
+            if any(getattr(own, n) is not getattr(base, n) or n in vars(component) for n in names):
+                return None
+            mistyped = (difflib.get_close_matches(name, vars(own), 1, 0.6) for name in names)
+            close = [f"; is '{found[0]}' meant?" for found in mistyped if found]
+            return f"{own.__name__} has no '{names[0]}'{''.join(close[:1])}"
+    return f"from_config gave {a_or_an(type(component).__name__)}, not a stage"
 
 
 class _Cut(Stage):

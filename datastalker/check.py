@@ -34,6 +34,8 @@ class Checker:
         self.document = document
         self.config = config
         self.labels: dict[str, int] = {}
+        self.lost_plugins = False
+        """What stages a plug-in brings that can't be imported, nobody knows."""
 
     def report(self, path: Path, text: str) -> None:
         if path not in self.document.unresolved:
@@ -166,6 +168,7 @@ class Checker:
                 catalog.load_plugin(plugin, self.config.base)
             except InputError as error:
                 self.report(("plugins", index), str(error))
+                self.lost_plugins = True
 
     def _entry(self, item: Any, path: Path) -> None:
         if isinstance(item, str):
@@ -232,7 +235,8 @@ class Checker:
             self.report(here, f"the installed package behind stage '{name}' registers no such name")
         else:
             known = dict.fromkeys([*catalog.BUILTIN, CUT, *catalog.third_party(), *REGISTRY])
-            self.report(here, f"unknown stage '{name}'{suggest(name, known)}")
+            if not self.lost_plugins or difflib.get_close_matches(name, known, 1, 0.6):
+                self.report(here, f"unknown stage '{name}'{suggest(name, known)}")
         return None
 
     def _options(

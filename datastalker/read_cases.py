@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path as FilePath
@@ -60,7 +62,8 @@ def _read(
     tests: list[Any], root: Path, config: Config, document: Document, problems: list[Problem]
 ) -> list[Case]:
     def report(at: Path, text: str) -> None:
-        problems.append(document.problem(at, text))
+        if at not in document.unresolved:
+            problems.append(document.problem(at, text))
 
     def warn(at: Path, text: str) -> None:
         problems.append(document.problem(at, text, warning=True))
@@ -179,7 +182,13 @@ class _Reader:
 
     def _capture(self, value: Any, path: Path) -> dict[str, Any]:
         given = value if isinstance(value, dict) else {"path": value}
-        return complete(CAPTURE, given, path, self.report)
+        values = complete(CAPTURE, given, path, self.report)
+        if values["path"] is not None:
+            file = str(FilePath(self.document.file).resolve().parent / values["path"])
+            if not os.path.exists(file) and next(glob.iglob(file, recursive=True), None) is None:
+                at = (*path, "path") if isinstance(value, dict) else path
+                self.report(at, f"'capture' takes a capture file, and there is none at {file}")
+        return values
 
     def _advance(self, value: Any, path: Path) -> int:
         return attempt(self.report, path, "advance", moment.duration, value) or 0

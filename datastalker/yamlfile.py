@@ -211,7 +211,7 @@ class Document:
 
     def _unresolved(self, path: Path, text: str) -> None:
         self.unresolved.add(path)
-        self.problems.append(self.problem(path, text))
+        self.problems.append(Problem(self.file, *self._values[path], text))
 
 
 def _int(text: str) -> int:

@@ -62,7 +62,7 @@ def test_all_mistakes_of_a_file_are_shown_at_once_in_the_order_of_its_lines(tmp_
         "they are options of 'oui'",
         "14:11: print: option 'format' must be one of text, json, not the text 'yaml'",
         "15:10: no frame is of kind 'BEACN', did you mean 'BEACON'?",
-        "16:12: environment variable MODE is not set; set it, or give a default: ${MODE:-value}",
+        "16:18: environment variable MODE is not set; set it, or give a default: ${MODE:-value}",
     )]  # fmt: skip
 
 
@@ -127,10 +127,12 @@ NO_MAPPING = "1:1: a configuration is a mapping with a 'pipeline:' list in it"
             ["1:41: a topic carries all messages: 'when' goes to a stage"]),
         ("pipeline: [testing_messages, \"\\e[31mx\"]\n",
             ["1:30: unknown stage '\\x1b[31mx' (there is: pcap"]),
+        ("name: ${NO}\npipeline: [testing_messages]\n",
+            ["1:7: environment variable NO is not set; set it, or give a default: ${NO:-value}"]),
         ("log_level: loud\npipeline: [testing_messages]\n",
             ["1:1: option 'log_level' must be one of DEBUG, INFO, WARNING, ERROR, not 'loud'"]),
         ("pipeline: &a [testing_messages, dedupe: &b {mode: \"${NO}\"}, dedupe: *b]\n", [
-            "1:45: environment variable NO is not set; set it, or give a default: ${NO:-value}"]),
+            "1:51: environment variable NO is not set; set it, or give a default: ${NO:-value}"]),
     ],
 )  # fmt: skip
 def test_a_mistake_is_shown_where_it_stands_with_the_remedy(text: str, said: list[str]) -> None:
@@ -213,7 +215,43 @@ class Mine(Stage):
 def test_a_plug_in_that_fails_is_named_with_its_line(tmp_path: Path, code: str, said: str) -> None:
     found = plugin(tmp_path, code)
 
-    assert found[0] == f"1:11: plug-in 'mine.py' can't be imported: {said}"
+    assert found == [f"1:11: plug-in 'mine.py' can't be imported: {said}"]
+
+
+def test_a_stage_that_is_misspelt_is_told_beside_a_plug_in_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("1 / 0\n")
+    text = "plugins: [mine.py]\npipeline: [testing_messages, mine, prnt]\n"
+
+    assert problems(text, f"{tmp_path}/c.yaml")[1:] == [
+        f"{tmp_path}/c.yaml:2:36: unknown stage 'prnt', did you mean 'print'?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("base", "method", "said"),
+    [
+        ("Stage", "handel(self, message): return message", "'handle'; is 'handel' meant?"),
+        (
+            "Stage",
+            "handlebulk(self, messages): return messages",
+            "'handle'; is 'handlebulk' meant?",
+        ),
+        ("Stage", "tick(self, now): return ()", "'handle'"),
+        ("Sink", "wirte(self, batch): ...", "'write'; is 'wirte' meant?"),
+    ],
+)
+def test_a_class_without_its_method_is_a_mistake(
+    tmp_path: Path, base: str, method: str, said: str
+) -> None:
+    head = STAGE.replace("(Stage)", f"({base})").partition("    def")[0]
+
+    assert plugin(tmp_path, f"{head}    def {method}\n") == [f"2:30: mine: Mine has no {said}"]
+
+
+def test_a_method_that_the_constructor_chooses_is_there(tmp_path: Path) -> None:
+    body = "    def __init__(self, stats): self.handle = lambda message: message\n"
+
+    assert plugin(tmp_path, STAGE.partition("    def")[0] + body) == []
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_what_a_merge_brought_stands_where_it_was_written() -> None:
         ("a: 123456789012345678901", NO_NUMBER),
         ("a: " + "9" * 5000, NO_NUMBER),
         ("a: &a [*a]", "c.yaml:1:4: an alias that contains itself"),
-        ("a: ${NOPE}", "c.yaml:1:1: environment variable NOPE is not set; set it, or give a "
+        ("a: ${NOPE}", "c.yaml:1:4: environment variable NOPE is not set; set it, or give a "
             "default: ${NOPE:-value}"),
     ],
 )  # fmt: skip
@@ -173,7 +173,7 @@ def test_a_file_that_can_not_be_read_is_a_mistake(tmp_path: Path, name: str, why
     file = str(tmp_path / "c.yaml")
 
     assert problems(f"a: ${{file:{name}}}", file) == [
-        f"{file}:1:1: ${{file:{name}}}: {tmp_path / name}: {why}"
+        f"{file}:1:4: ${{file:{name}}}: {tmp_path / name}: {why}"
     ]
 
 

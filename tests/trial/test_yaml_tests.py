@@ -222,10 +222,6 @@ FAILING = {
 - given: {ta: "02:00:00:00:00:01", seq: 1}
 - expect: {counters: {counting/al: 1}}
 """,
-    "none.pcap: there is no such file": """
-- capture: none.pcap
-- expect: []
-""",
 }
 
 
@@ -413,6 +409,7 @@ WRONG = """\
     - advance: 61 secs
     - crash: later
     - hex: zz
+    - capture: none.pcap
     - expect: {event: NEW}
     - expect: {sink: cvs, ordr: any, messages: [{ssid: {mtches: a}}]}
     - expect: {stages: {dedup: {sent: 1}}}
@@ -420,6 +417,17 @@ WRONG = """\
       times: 2
 - {name: it, steps: [], from: csv}
 """
+
+
+def test_a_variable_that_is_not_set_is_one_mistake() -> None:
+    text = (
+        "pipeline: [{pcap: {path: x}}, csv]\ntests:\n- name: ${NO}\n  steps: [expect: {count: 0}]\n"
+    )
+    config = configuration.parse(text, "c.yaml", {})
+
+    said = "environment variable NO is not set; set it, or give a default: ${NO:-value}"
+    assert [str(problem) for problem in config.problems] == [f"c.yaml:3:9: {said}"]
+    assert config.test_problems == []
 
 
 def test_mistakes_are_shown_with_line_and_remedy_and_keep_nothing_from_running(
@@ -439,15 +447,16 @@ def test_mistakes_are_shown_with_line_and_remedy_and_keep_nothing_from_running(
         "8:7: 'advance' takes a duration such as 61s, 250ms or 1h30m, not '61 secs'",
         "9:7: 'crash' stands alone, or takes idle or in_flight, not 'later'",
         "10:7: 'hex' takes a frame's bytes as hex digits, two a byte; quote them",
-        "11:16: 'event' belongs to a message; messages are a list: expect: [{event: …}]",
-        "12:16: there is no sink 'cvs' here, did you mean 'csv'?",
-        "12:27: unknown option 'ordr', did you mean 'order'?",
-        "12:57: unknown comparison 'mtches', did you mean 'matches'?",
-        "13:25: there is no stage 'dedup' here, did you mean 'dedupe'?",
-        "14:7: 'times' and 'every' go with given and hex, not with advance",
-        "16:4: another test is called so already",
-        "16:14: there is no step; a step is one of: given, hex, capture, advance, crash, expect",
-        "16:25: 'csv' is a sink: begin at a stage or a topic",
+        f"11:7: 'capture' takes a capture file, and there is none at {Path.cwd()}/none.pcap",
+        "12:16: 'event' belongs to a message; messages are a list: expect: [{event: …}]",
+        "13:16: there is no sink 'cvs' here, did you mean 'csv'?",
+        "13:27: unknown option 'ordr', did you mean 'order'?",
+        "13:57: unknown comparison 'mtches', did you mean 'matches'?",
+        "14:25: there is no stage 'dedup' here, did you mean 'dedupe'?",
+        "15:7: 'times' and 'every' go with given and hex, not with advance",
+        "17:4: another test is called so already",
+        "17:14: there is no step; a step is one of: given, hex, capture, advance, crash, expect",
+        "17:25: 'csv' is a sink: begin at a stage or a topic",
     ]
     configuration.build(config)
 
