@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import click
+
 from datastalker import extras
 from datastalker.config import Config
 from datastalker.errors import WireError
@@ -17,6 +19,8 @@ from datastalker.wire import framing_of
 def follow(config: Config, plan: TopicPlan, begin: Position | None) -> Iterator[Message | Counts]:
     """The messages from `begin` (None: from now) on, and the counts now and then; for ever.
 
+    Where `begin` names partitions, or what is not there, that is shown.
+
     Raises BrokerError, RegistryError.
     """
     with extras.needs("reading a topic", "agent"):
@@ -25,6 +29,8 @@ def follow(config: Config, plan: TopicPlan, begin: Position | None) -> Iterator[
     decoder = Decoder(framing_of(config.settings.get("schema_registry")))
     seen = unreadable = 0
     with History(config, [plan.name], begin, follow=True) as history:
+        for note in history.notes:
+            click.echo(note, err=True)
         for records in history.read():
             for record in records:
                 try:

@@ -219,6 +219,16 @@ def test_partitions_that_were_named_are_said(place: Place) -> None:
     assert notes("2", "4") == []
 
 
+def test_partitions_that_were_named_are_said_by_tap_too(place: Place) -> None:
+    place.make()
+    place.put(record(batch("s")), record(batch("t")))
+
+    said = stalk("tap", place.topic, "-c", place.path, "--from", "0:1", "--limit", "1")
+
+    assert "partition 0 from offset 1, of the others nothing" in said
+    assert "1 message looked at, 1 shown" in said
+
+
 def test_a_range_behind_the_end_or_before_the_beginning_is_said_once(place: Place) -> None:
     place.make(2)
     place.put(*(record(b"%d" % n, partition=p) for p in range(2) for n in range(5 + p)))
