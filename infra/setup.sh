@@ -59,6 +59,22 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2
   "$python" -m venv .venv
 fi
 
+# The first folder above a file that other users may not enter.
+shut() {
+  local folder; folder=$(dirname "$(readlink -f "$1")")
+  while [ "$folder" != / ] && [ $((8#$(stat -c %a "$folder") & 1)) = 1 ]; do folder=$(dirname "$folder"); done
+  [ "$folder" = / ] || echo "$folder"
+}
+
+shut=$(shut .venv/bin/python)
+if [ -n "$shut" ]; then
+  remedy="install a Python for all: apt-get install python3 python3-venv"
+  if /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && [ -z "$(shut /usr/bin/python3)" ]; then
+    remedy="rm -rf .venv && make setup PYTHON=/usr/bin/python3${extras:+ EXTRAS=$extras}"
+  fi
+  echo "setup: its Python is below $shut, which other users may not enter: only $(id -un) can run this .venv, and no 'user: datastalker' of an agent. If one is to: $remedy" >&2
+fi
+
 # Two readers of CSV that are none of ours; tests read back with them what the csv sink wrote.
 if [ "$what" = dev ] && { ! command -v sqlite3 || ! command -v mlr; } >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   echo "setup: installs the Debian packages sqlite3 and miller (independent readers, for tests of the CSV)"

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from importlib import import_module
 from importlib.metadata import requires
@@ -60,6 +61,33 @@ def test_setup_says_which_packages_an_extra_brings_before_it_installs_them(tmp_p
     assert done.returncode == 1
     assert done.stderr.endswith("setup: pip could not install; is the network there?\n")
     assert not (tmp_path / ".venv" / ".ready").exists()
+
+
+@pytest.mark.parametrize(("mode", "warns"), [(0o700, True), (0o755, False)])
+def test_setup_warns_of_a_python_that_no_other_user_can_run(mode: int, warns: bool) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # pytest's own is shut to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        for each in ("infra", "python", ".venv/bin"):
+            (folder / each).mkdir(parents=True)
+        for each in ("pyproject.toml", "infra/setup.sh"):
+            shutil.copy2(ROOT / each, folder / each)
+        (folder / "python" / "python3").write_text("#!/bin/sh\n")  # has pip, and installs nothing
+        (folder / "python" / "python3").chmod(0o755)
+        (folder / "python").chmod(mode)
+        (folder / ".venv/bin/python").symlink_to(folder / "python" / "python3")
+
+        done = subprocess.run(
+            [folder / "infra" / "setup.sh", "run"],
+            env={**os.environ, "PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+        )
+
+    assert done.returncode == 0
+    said = f"setup: its Python is below {folder}/python, which other users may not enter"
+    assert done.stderr.startswith(said) is warns
+    assert (done.stderr == "") is not warns
 
 
 def brought(requirements: list[str]) -> set[str]:
