@@ -14,8 +14,9 @@ from typing import Any, NoReturn
 
 import faust
 from faust.app.base import BootStrategy
+from faust.cli.worker import worker as start_command
 
-from datastalker import broker, pages, segments
+from datastalker import __version__, broker, pages, segments
 from datastalker import config as configuration
 from datastalker.collector import spare_the_collector
 from datastalker.config import Config
@@ -34,6 +35,10 @@ log = logging.getLogger("datastalker.worker")
 
 CONFIG, SEGMENT = "DATASTALKER_CONFIG", "DATASTALKER_SEGMENT"
 """Environment: the configuration file; the names of the segments to run, with commas between."""
+
+# Faust begins with a table: folders that are never made, a page and a log level that are not ours.
+_command: Any = start_command
+_command.on_worker_created = lambda *_: None
 
 _MEASURE_SECONDS = 2.0
 _SHOW_SECONDS = 5.0
@@ -107,6 +112,8 @@ class WorkerApp(faust.App):
     async def on_first_start(self) -> None:
         """Refuse what would hang later: the broker away, a topic missing."""
         status, names = self.status, [bridge.segment.name for bridge in self.bridges]
+        servers = self.config.kafka["bootstrap_servers"]
+        log.info("DataStalker %s: a worker of %s at %s", __version__, ", ".join(names), servers)
         try:
             with broker.connect(self.config) as found:
                 found.require(self.plans)

@@ -27,8 +27,8 @@ import yaml
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from datastalker import __version__, dead_letter
 from datastalker import config as configuration
-from datastalker import dead_letter
 from datastalker.cli import main
 from datastalker.delivery import Origin, Seen
 from datastalker.message import Message as DataMessage
@@ -968,6 +968,16 @@ def test_a_port_that_is_taken_is_said_at_the_start(rig: Rig) -> None:
     said = f"workers: http_host and http_port: can't listen on 127.0.0.1:{port}"
     assert f" ERROR datastalker.worker: {said}" in worker.log
     assert "Traceback" not in worker.log
+
+
+def test_the_log_begins_with_what_starts(rig: Rig) -> None:
+    worker = rig.write(["dedupe"]).worker()
+
+    assert worker.process.wait(60) == 1  # no topics
+    assert (
+        f" INFO datastalker.worker: DataStalker {__version__}: a worker of {rig.name}-1 at "
+        in (worker.log.splitlines()[0])
+    )
 
 
 def test_a_missing_configuration_is_said_with_how_a_worker_is_told_another(rig: Rig) -> None:
