@@ -74,13 +74,15 @@ class Stack:
             service.install()
         before = {service.name for service in services if service.running}
         with ThreadPoolExecutor(len(services)) as pool:
-            starts = [pool.submit(service.start) for service in services]
+            starts = []
             try:
+                for service in services:
+                    starts.append(pool.submit(service.start))
                 wait(starts)
             except KeyboardInterrupt:
                 for service in services:
                     service.give_up()
-                wait(starts)
+                pool.shutdown()  # waits, also for one that was submitted and isn't among `starts`
                 for service in services:  # one may have been up already when others were not
                     if service.name not in before:
                         service.stop()

@@ -11,6 +11,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,24 @@ def test_ctrl_c_leaves_nothing_half_started(tmp_path: Path) -> None:
         starting.send_signal(signal.SIGINT)
         assert starting.wait(30) == 130
     stack = Stack(tmp_path / "stack")
+    assert [service.running for service in stack.services()] == [False] * 3
+
+
+def test_ctrl_c_while_the_last_is_handed_to_a_thread_leaves_nothing_either(
+    own_stack: Callable[[], Stack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *given: Any, **named: Any) -> Any:
+            if len(self._threads) == 1:
+                raise KeyboardInterrupt
+            return super().submit(*given, **named)
+
+    monkeypatch.setattr("infra.local.stack.ThreadPoolExecutor", Interrupted)
+    stack = own_stack()
+
+    with pytest.raises(KeyboardInterrupt):
+        stack.start(["registry", "kafka"])
+
     assert [service.running for service in stack.services()] == [False] * 3
 
 
