@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from typing import TypeVar
 
 import click
 
+from datastalker.address import normalise
 from datastalker.commands.csv_rows import Once, Row, listing, read
 from datastalker.commands.tables import table
 from datastalker.errors import InputError
@@ -19,7 +19,6 @@ from datastalker.moment import SECOND, utc
 from datastalker.text import counted
 
 _T = TypeVar("_T")
-_ADDRESS = re.compile("(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 _DAY = timedelta(days=1)
 _DAY_MICROS = 86_400 * SECOND
 _KINDS = ("frame", "presence", "alert")
@@ -127,7 +126,7 @@ class Air:
             return
         device = self.devices.get(ta)
         if device is None:
-            device = self.devices[ta] = Device(ta, randomized=bool(int(ta[:2], 16) & 2))
+            device = self.devices[ta] = Device(ta, randomized=_is_randomized(ta))
         device.frames += 1
         if time := row.get("time"):  # files overlap where a configuration changed
             device.first = min(device.first or time, time)
@@ -266,10 +265,14 @@ def _ssid(row: Row) -> str:
     return "" if nothing else ssid
 
 
+def _is_randomized(address: str) -> bool:
+    return bool(int(address[:2], 16) & 2)
+
+
 def _vendor(row: Row, air: Air) -> str:
     """As among the devices. The key of an event may be anything, such as an SSID."""
     key = row.get("key") or ""
-    if _ADDRESS.fullmatch(key) and int(key[:2], 16) & 2:
+    if normalise(key) == key and _is_randomized(key):
         return _RANDOMIZED
     return row.get("oui") or air.vendors.get(key, "")
 

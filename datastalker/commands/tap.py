@@ -23,6 +23,7 @@ from datastalker.segments import sensors_topic, topic_plans
 from datastalker.shown import as_json, as_line
 from datastalker.tapped import Counts, read
 from datastalker.tapping import SOURCE
+from datastalker.text import counted
 from datastalker.topics import TopicPlan
 
 
@@ -35,7 +36,7 @@ class _Shown:
 
     def __str__(self) -> str:
         seen = self.counts.get("seen", 0)
-        text = f"{seen:,} {'message' if seen == 1 else 'messages'} looked at, {self.shown:,} shown"
+        text = f"{counted(seen, 'messages')} looked at, {self.shown:,} shown"
         for name, said in (
             ("passed_by", "passed too fast to be looked at"),
             ("lost", "were lost: they came faster than they were read"),

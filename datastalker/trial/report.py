@@ -8,7 +8,7 @@ from typing import Any
 from datastalker.expected import TIMES, is_matcher
 from datastalker.moment import since
 from datastalker.options import suggest
-from datastalker.text import one_line
+from datastalker.text import counted, one_line
 from datastalker.trial import match
 from datastalker.trial.match import Clock
 from datastalker.yamlfile import is_text
@@ -75,7 +75,7 @@ def numbers(
 
 def count(number: int) -> str:
     """So many messages, in words."""
-    return "nothing" if not number else f"{number} message{'s' if number != 1 else ''}"
+    return counted(number, "messages") if number else "nothing"
 
 
 def _closest(wanted: Mapping[str, Any], got: Any, clock: Clock, exact: bool) -> list[Line]:
